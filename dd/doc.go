@@ -1,0 +1,3 @@
+// Package dd has the operands and the window arithmetic of `instar dd`: pure
+// functions, which open nothing.
+package dd

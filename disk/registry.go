@@ -1,0 +1,49 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A Registry is a set of formats. The zero value is empty.
+type Registry struct{ formats []Format }
+
+// NewRegistry returns a registry of the given formats. Where two score alike
+// in Detect, the earlier wins.
+func NewRegistry(formats ...Format) *Registry { return &Registry{formats: formats} }
+
+// Lookup returns the format of that name, or an *UnknownFormatError. Names
+// are case-sensitive.
+func (r *Registry) Lookup(name string) (Format, error) {
+	for _, f := range r.formats {
+		if f.Name == name {
+			return f, nil
+		}
+	}
+	return Format{}, &UnknownFormatError{Name: name}
+}
+
+// Detect returns the format that the first ProbeSize bytes of the file speak
+// for most.
+func (r *Registry) Detect(f File) (Format, error) {
+	head := make([]byte, ProbeSize)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return Format{}, fmt.Errorf("Could not read image for determining its format: %w", err) //nolint:staticcheck // qemu's text
+	}
+	var best Format
+	score := 0
+	for _, format := range r.formats {
+		if format.Probe == nil {
+			continue
+		}
+		if s := format.Probe(head[:n]); s > score {
+			best, score = format, s
+		}
+	}
+	if score == 0 {
+		return Format{}, errors.New("Could not determine image format: No compatible driver found")
+	}
+	return best, nil
+}

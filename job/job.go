@@ -1,0 +1,178 @@
+// Package job is what passes between the host and the guest: jobs, answers,
+// and the framing of the control channel. It is plain data; what the data may
+// do is decided by whoever receives it. Each side treats what it receives as
+// hostile (design: the host must survive any guest).
+package job
+
+import "instar/dd"
+
+// A Message is one message on the control channel. Exactly one field is set.
+type Message struct {
+	// Host to guest.
+	Grant   *Grant     `json:"grant,omitempty"`
+	Revoke  *Revoke    `json:"revoke,omitempty"`
+	Inspect *Inspect   `json:"inspect,omitempty"`
+	Execute *Execution `json:"execute,omitempty"`
+
+	// Guest to host. Each job is answered by any number of Progress messages,
+	// and then by its result or an Error.
+	Progress   *Progress   `json:"progress,omitempty"`
+	Inspection *Inspection `json:"inspection,omitempty"`
+	Result     *Result     `json:"result,omitempty"`
+	Error      *Error      `json:"error,omitempty"`
+}
+
+// Access says what a granted descriptor may be used for.
+type Access string
+
+// The kinds of access.
+const (
+	Read  Access = "read"  // an input: pread64, lseek, source of copy_file_range
+	Write Access = "write" // the output: pwrite64, ftruncate, fallocate, fdatasync, target of copy_file_range
+)
+
+// A Grant hands one open descriptor to the guest. The descriptor travels with
+// the message (SCM_RIGHTS); from then on jobs name it by ID.
+type Grant struct {
+	ID     int    `json:"id"`
+	Access Access `json:"access"`
+	// Ceiling is the first offset in bytes that may not be written to; 0 for
+	// inputs.
+	Ceiling int64 `json:"ceiling,omitempty"`
+}
+
+// Revoke takes a granted descriptor back: the guest closes it.
+type Revoke struct {
+	ID int `json:"id"`
+}
+
+// Inspect asks what the image in a granted descriptor is.
+type Inspect struct {
+	ID int `json:"id"`
+	// Format forces the format; empty has it detected.
+	Format   string `json:"format,omitempty"`
+	Snapshot string `json:"snapshot,omitempty"`
+	Secret   []byte `json:"secret,omitempty"`
+}
+
+// An Inspection is what an image says about itself (see disk.Info).
+type Inspection struct {
+	Format      string      `json:"format"`
+	VirtualSize int64       `json:"virtual-size"`
+	ClusterSize int64       `json:"cluster-size,omitempty"`
+	Encrypted   bool        `json:"encrypted,omitempty"`
+	Compressed  bool        `json:"compressed,omitempty"`
+	Dirty       bool        `json:"dirty,omitempty"`
+	References  []Reference `json:"references,omitempty"`
+	Identity    string      `json:"identity,omitempty"`
+	Snapshots   []Snapshot  `json:"snapshots,omitempty"`
+	Details     []Detail    `json:"details,omitempty"`
+}
+
+// A Reference is another file that an image names (see disk.Reference).
+type Reference struct {
+	Kind     string   `json:"kind"`
+	Names    []string `json:"names"`
+	Format   string   `json:"format,omitempty"`
+	Identity string   `json:"identity,omitempty"`
+}
+
+// The kinds of reference; they equal disk's.
+const (
+	BackingFile = "backing file"
+	DataFile    = "data file"
+	ExtentFile  = "extent"
+)
+
+// A Snapshot is one internal snapshot (see disk.Snapshot).
+type Snapshot struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	VMStateSize int64  `json:"vm-state-size"`
+	Seconds     int64  `json:"date-sec"`
+	Nanoseconds int64  `json:"date-nsec"`
+	ClockNanos  int64  `json:"vm-clock-nsec"`
+	ICount      *int64 `json:"icount,omitempty"`
+	DiskSize    int64  `json:"disk-size,omitempty"`
+}
+
+// A Detail is one field of a format's own description: exactly one of the
+// pointers, Object or List is set.
+type Detail struct {
+	Key    string   `json:"key,omitempty"`
+	Text   *string  `json:"text,omitempty"`
+	Flag   *bool    `json:"flag,omitempty"`
+	Number *int64   `json:"number,omitempty"`
+	Object []Detail `json:"object,omitempty"`
+	List   []Detail `json:"list,omitempty"`
+}
+
+// An Execution is one copy: what dd and convert ask the guest to do.
+type Execution struct {
+	// Inputs are concatenated; each is a chain, the topmost layer first.
+	Inputs []Input `json:"inputs"`
+	Output Output  `json:"output"`
+	// Window is the part to copy; nil is all of it. dd always sets it, also
+	// for a whole image, so that an empty copy can be said.
+	Window *dd.Window `json:"window,omitempty"`
+	// OutputSize is the virtual size of the output in bytes; nil is the
+	// input's.
+	OutputSize *int64 `json:"output-size,omitempty"`
+	// SkipZeros leaves runs of zeros out of the output. The output is dense
+	// without it.
+	SkipZeros bool `json:"skip-zeros,omitempty"`
+	// SparseSize is the length in bytes from which a run of zeros counts for
+	// SkipZeros; 0 is 4096.
+	SparseSize int64 `json:"sparse-size,omitempty"`
+	// Sync has the output put on stable storage before the result is sent.
+	Sync bool `json:"sync,omitempty"`
+	// Workers bounds the number of pieces in flight; 0 is the guest's choice.
+	Workers int `json:"workers,omitempty"`
+}
+
+// An Input is one chain of layers, the topmost first.
+type Input struct {
+	Layers []Layer `json:"layers"`
+}
+
+// A Layer is one image of a chain.
+type Layer struct {
+	ID       int    `json:"id"`
+	Format   string `json:"format"`
+	Snapshot string `json:"snapshot,omitempty"`
+	Secret   []byte `json:"secret,omitempty"`
+	// Files are the granted descriptors behind the inspection's references,
+	// by index; -1 where none was granted.
+	Files []int `json:"files,omitempty"`
+}
+
+// An Output is what an Execution writes to.
+type Output struct {
+	ID     int          `json:"id"`
+	Format OutputFormat `json:"format"`
+	// Compress has the format's compression used (-c).
+	Compress bool `json:"compress,omitempty"`
+	// ClusterSize is the unit of allocation in bytes (cluster, grain, block);
+	// 0 is the format's default.
+	ClusterSize int64 `json:"cluster-size,omitempty"`
+	// Options are the format's own (-o), by name.
+	Options map[string]string `json:"options,omitempty"`
+	// Secret encrypts the output.
+	Secret []byte `json:"secret,omitempty"`
+	// Zeroed says that the output reads as zeros where nothing is written: a
+	// new file, and not a device.
+	Zeroed bool `json:"zeroed,omitempty"`
+}
+
+// Progress says how far a job has come.
+type Progress struct {
+	Done  int64 `json:"done"`  // bytes of the window dealt with
+	Total int64 `json:"total"` // bytes of the window
+}
+
+// A Result says what an Execution did, in bytes.
+type Result struct {
+	Copied    int64 `json:"copied"`    // read into the guest and written
+	Offloaded int64 `json:"offloaded"` // moved by the kernel (copy_file_range)
+	Zeroed    int64 `json:"zeroed"`    // left out or zeroed without being read
+}
