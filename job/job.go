@@ -14,13 +14,17 @@ type Message struct {
 	Inspect *Inspect   `json:"inspect,omitempty"`
 	Execute *Execution `json:"execute,omitempty"`
 
-	// Guest to host. Each job is answered by any number of Progress messages,
-	// and then by its result or an Error.
+	// Guest to host. Hello comes once, first. Each job is answered by any
+	// number of Progress messages, and then by its result or an Error.
+	Hello      *Hello      `json:"hello,omitempty"`
 	Progress   *Progress   `json:"progress,omitempty"`
 	Inspection *Inspection `json:"inspection,omitempty"`
 	Result     *Result     `json:"result,omitempty"`
 	Error      *Error      `json:"error,omitempty"`
 }
+
+// Hello says that the guest runs and is ready for jobs.
+type Hello struct{}
 
 // Access says what a granted descriptor may be used for.
 type Access string
