@@ -73,21 +73,6 @@ type Inspection struct {
 	Details     []Detail    `json:"details,omitempty"`
 }
 
-// A Reference is another file that an image names (see disk.Reference).
-type Reference struct {
-	Kind     string   `json:"kind"`
-	Names    []string `json:"names"`
-	Format   string   `json:"format,omitempty"`
-	Identity string   `json:"identity,omitempty"`
-}
-
-// The kinds of reference; they equal disk's.
-const (
-	BackingFile = "backing file"
-	DataFile    = "data file"
-	ExtentFile  = "extent"
-)
-
 // A Snapshot is one internal snapshot (see disk.Snapshot).
 type Snapshot struct {
 	ID          string `json:"id"`

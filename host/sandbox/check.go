@@ -1,0 +1,114 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+
+	"instar/internal/safetext"
+	"instar/job"
+)
+
+// Bounds on what a worker may say. A worker that goes beyond them is taken for
+// hostile.
+const (
+	maxText       = 4096  // bytes of one name or message
+	maxReferences = 2048  // a VMDK may have an extent for every 2 GiB
+	maxDetails    = 65536 // fields of a description, nested ones included
+	maxDepth      = 8     // nesting of a description
+	maxErrno      = 4095
+)
+
+var formatName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+
+// errHostile is what a worker's nonsense is reported as.
+var errHostile = errors.New("the worker gave an answer that makes no sense")
+
+func hostile(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errHostile, fmt.Sprintf(format, args...))
+}
+
+// checkInspection refuses what no honest worker would say of an image.
+func checkInspection(i *job.Inspection) error {
+	if !formatName.MatchString(i.Format) {
+		return hostile("format %q", safetext.Limit(i.Format, 40))
+	}
+	if i.VirtualSize < 0 || i.VirtualSize > math.MaxInt64-511 || i.VirtualSize%512 != 0 {
+		return hostile("virtual size %d", i.VirtualSize)
+	}
+	if i.ClusterSize < 0 {
+		return hostile("cluster size %d", i.ClusterSize)
+	}
+	if len(i.References) > maxReferences {
+		return hostile("%d references", len(i.References))
+	}
+	for _, r := range i.References {
+		if err := checkReference(r); err != nil {
+			return err
+		}
+	}
+	left := maxDetails
+	return checkDetails(i.Details, maxDepth, &left)
+}
+
+func checkReference(r job.Reference) error {
+	switch r.Kind {
+	case job.BackingFile, job.DataFile, job.ExtentFile:
+	default:
+		return hostile("reference of kind %q", safetext.Limit(r.Kind, 40))
+	}
+	if len(r.Names) == 0 || len(r.Names) > 16 {
+		return hostile("reference with %d names", len(r.Names))
+	}
+	for _, name := range r.Names {
+		if len(name) > maxText {
+			return hostile("name of %d bytes", len(name))
+		}
+	}
+	if r.Format != "" && len(r.Format) > maxText {
+		return hostile("format name of %d bytes", len(r.Format))
+	}
+	return nil
+}
+
+func checkDetails(details []job.Detail, depth int, left *int) error {
+	if *left -= len(details); *left < 0 || depth == 0 {
+		return hostile("description too large")
+	}
+	for _, d := range details {
+		if err := checkDetails(d.Object, depth-1, left); err != nil {
+			return err
+		}
+		if err := checkDetails(d.List, depth-1, left); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkProgress refuses what cannot be a part of a whole.
+func checkProgress(p *job.Progress) error {
+	if p.Done < 0 || p.Total < 0 || p.Done > p.Total {
+		return hostile("progress %d of %d", p.Done, p.Total)
+	}
+	return nil
+}
+
+func checkResult(r *job.Result) error {
+	if r.Copied < 0 || r.Offloaded < 0 || r.Zeroed < 0 {
+		return hostile("result %+v", *r)
+	}
+	return nil
+}
+
+// cleanError returns e fit to be shown: bounded, one line, nothing that a
+// terminal would act on.
+func cleanError(e *job.Error) *job.Error {
+	c := *e
+	c.Message = safetext.Escape(safetext.Limit(c.Message, maxText))
+	if c.Errno < 0 || c.Errno > maxErrno {
+		c.Errno = 0
+	}
+	return &c
+}

@@ -1,0 +1,338 @@
+// Package sandbox starts a worker behind a wall, hands it descriptors and
+// jobs, and brings its answers back. A worker is the guest side of this very
+// program, started anew; whatever it says is taken for hostile.
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"instar/job"
+)
+
+// Defaults of Options.
+const (
+	DefaultMemory         = 256 << 20
+	DefaultInspectTimeout = 30 * time.Second
+)
+
+// startTimeout bounds how long a worker may take to say that it is ready.
+const startTimeout = 10 * time.Second
+
+// Options say which worker to start.
+type Options struct {
+	Wall Wall // empty is Auto
+	// Memory is what the worker may use, in bytes; 0 is DefaultMemory.
+	Memory int64
+	// Timeout bounds each job; 0 is none for an execution, and
+	// DefaultInspectTimeout for an inspection.
+	Timeout time.Duration
+	// Warn is told, in one line, what the user should know although nothing
+	// failed; nil drops it.
+	Warn func(string)
+	// Executable is the program to start as the worker; empty is the running
+	// one. Tests put another in its place.
+	Executable string
+}
+
+// A Worker is a running guest. It serves one goroutine at a time; to stop it
+// early, cancel the context of the call that waits for it.
+type Worker struct {
+	proc    process
+	control int // this side of the control channel
+	conn    *job.Conn
+	options Options
+	grants  int
+	ceiling int64
+	report  Report
+	cause   atomic.Pointer[error] // why the host ended the worker
+	exited  chan struct{}
+	waitErr error
+	closed  sync.Once
+}
+
+// Start starts a worker behind the wall that the options ask for. With Auto it
+// takes the best one that works, and Report says why not a better one. The
+// error is an *UnavailableError when a wall was asked for that cannot be had.
+// When ctx ends the worker is killed.
+func Start(ctx context.Context, o Options) (*Worker, error) {
+	if o.Wall == "" {
+		o.Wall = Auto
+	}
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
+	if o.Executable == "" {
+		o.Executable = "/proc/self/exe"
+	}
+	if o.Wall != Auto {
+		w, err := start(ctx, o.Wall, o)
+		if err != nil {
+			return nil, unavailable(o.Wall, err)
+		}
+		if o.Wall == None {
+			o.Warn("warning: --sandbox=none: the image is parsed with your rights, behind no wall")
+		}
+		return w, nil
+	}
+	var passed []Unused
+	for _, wall := range []Wall{KVM, Jail} {
+		w, err := start(ctx, wall, o)
+		if err == nil {
+			w.report.Unused = passed
+			return w, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		passed = append(passed, Unused{Wall: wall, Err: err})
+	}
+	return nil, &UnavailableError{
+		Wall: Auto,
+		Err:  fmt.Errorf("kvm: %w; jail: %w", passed[0].Err, passed[1].Err),
+		Hint: "see instar doctor",
+	}
+}
+
+func unavailable(wall Wall, err error) error {
+	var u *UnavailableError
+	if errors.As(err, &u) {
+		return err
+	}
+	return &UnavailableError{Wall: wall, Err: err, Hint: "see instar doctor"}
+}
+
+// start starts a worker behind one wall and waits until it is ready.
+func start(ctx context.Context, wall Wall, o Options) (*Worker, error) {
+	drive, ok := drivers[wall]
+	if !ok {
+		return nil, fmt.Errorf("no such wall %q", wall)
+	}
+	proc, err := drive(o)
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{proc: proc, options: o, report: Report{Wall: wall}, exited: make(chan struct{})}
+	if err := w.launch(); err != nil {
+		return nil, err
+	}
+	_, err = w.call(ctx, startTimeout, nil, func(m *job.Message) bool { return m.Hello != nil })
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// launch starts the process with its end of the control channel.
+func (w *Worker) launch() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make the control channel: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "control")
+	defer theirs.Close()
+	cmd := w.proc.command()
+	cmd.ExtraFiles = append([]*os.File{theirs}, cmd.ExtraFiles...)
+	if err := cmd.Start(); err != nil {
+		unix.Close(pair[0])
+		return fmt.Errorf("start the worker: %w", err)
+	}
+	w.control, w.conn = pair[0], job.NewConn(pair[0])
+	w.proc.started()
+	go func() {
+		w.waitErr = cmd.Wait()
+		close(w.exited)
+	}()
+	return nil
+}
+
+// Grant hands f to the worker and returns the number by which jobs name it.
+// Nothing can be written to an output at or above ceiling, in bytes: the
+// kernel refuses it (RLIMIT_FSIZE), and a microVM's host too. The file stays
+// the caller's, who should have opened it for no more than a.
+func (w *Worker) Grant(f *os.File, a job.Access, ceiling int64) (int, error) {
+	if a == job.Write && ceiling > w.ceiling {
+		w.ceiling = ceiling
+	}
+	if a == job.Write {
+		limit := unix.Rlimit{Cur: uint64(w.ceiling), Max: uint64(w.ceiling)}
+		if err := unix.Prlimit(w.proc.command().Process.Pid, unix.RLIMIT_FSIZE, &limit, nil); err != nil {
+			return 0, w.ended(fmt.Errorf("limit what the worker may write: %w", err))
+		}
+	}
+	id := w.grants
+	err := w.conn.Send(&job.Message{Grant: &job.Grant{ID: id, Access: a, Ceiling: ceiling}}, int(f.Fd()))
+	if err != nil {
+		return 0, w.ended(err)
+	}
+	w.grants++
+	return id, nil
+}
+
+// Revoke has the worker close what was granted under id.
+func (w *Worker) Revoke(id int) error {
+	if err := w.conn.Send(&job.Message{Revoke: &job.Revoke{ID: id}}, -1); err != nil {
+		return w.ended(err)
+	}
+	return nil
+}
+
+// Inspect has the worker say what an image is. A *job.Error is the image's
+// fault; its text is fit to be shown.
+func (w *Worker) Inspect(ctx context.Context, j job.Inspect) (*job.Inspection, error) {
+	limit := w.options.Timeout
+	if limit == 0 {
+		limit = DefaultInspectTimeout
+	}
+	m, err := w.call(ctx, limit, &job.Message{Inspect: &j}, func(m *job.Message) bool { return m.Inspection != nil })
+	if err != nil {
+		return nil, err
+	}
+	if err := checkInspection(m.Inspection); err != nil {
+		return nil, w.end(err)
+	}
+	return m.Inspection, nil
+}
+
+// Execute has the worker carry out a copy. progress, which may be nil, is told
+// how far it has come.
+func (w *Worker) Execute(ctx context.Context, e *job.Execution, progress func(job.Progress)) (*job.Result, error) {
+	m, err := w.call(ctx, w.options.Timeout, &job.Message{Execute: e}, func(m *job.Message) bool {
+		if m.Progress != nil && progress != nil {
+			progress(*m.Progress)
+		}
+		return m.Result != nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkResult(m.Result); err != nil {
+		return nil, w.end(err)
+	}
+	return m.Result, nil
+}
+
+// call sends a job and receives until final says that its answer has come.
+// Progress is checked before final sees it; every other message that is not
+// final ends the worker.
+func (w *Worker) call(ctx context.Context, limit time.Duration, m *job.Message, final func(*job.Message) bool) (*job.Message, error) {
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, &TimeoutError{Limit: limit})
+		defer cancel()
+	}
+	stop := context.AfterFunc(ctx, func() { w.end(context.Cause(ctx)) })
+	defer stop()
+	if m != nil {
+		if err := w.conn.Send(m, -1); err != nil {
+			return nil, w.ended(err)
+		}
+	}
+	for {
+		m, fd, err := w.conn.Receive()
+		switch {
+		case errors.Is(err, job.ErrMessage):
+			return nil, w.end(hostile("%v", err))
+		case err != nil:
+			return nil, w.ended(err)
+		case fd >= 0:
+			unix.Close(fd)
+			return nil, w.end(hostile("a descriptor came with it"))
+		case m.Error != nil:
+			return nil, cleanError(m.Error)
+		case m.Progress != nil:
+			if err := checkProgress(m.Progress); err != nil {
+				return nil, w.end(err)
+			}
+			if final(m) {
+				return nil, w.end(hostile("progress in place of an answer"))
+			}
+		case final(m):
+			return m, nil
+		default:
+			return nil, w.end(hostile("an answer to another question"))
+		}
+	}
+}
+
+// end kills the worker because of err and returns err.
+func (w *Worker) end(err error) error {
+	w.cause.CompareAndSwap(nil, &err)
+	w.proc.command().Process.Kill()
+	return err
+}
+
+// ended returns why the worker went away, having been found out by err: the
+// host's own reason if it killed the worker, else what the wall has to say.
+func (w *Worker) ended(err error) error {
+	if cause := w.cause.Load(); cause != nil {
+		return *cause
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.ESRCH) {
+		w.Close()
+		err = w.proc.explain(w.waitErr)
+	}
+	return w.end(err)
+}
+
+// Close ends the worker and waits for it. It may be called more than once.
+func (w *Worker) Close() {
+	w.closed.Do(func() {
+		unix.Close(w.control)
+		w.conn = job.NewConn(-1)
+		select {
+		case <-w.exited:
+		case <-time.After(closeTimeout):
+			w.proc.command().Process.Kill()
+			<-w.exited
+		}
+		w.proc.collect(&w.report)
+	})
+}
+
+// closeTimeout is how long a worker whose control channel was closed may take
+// to exit by itself.
+const closeTimeout = time.Second
+
+// Report says which wall the worker runs behind, and after Close what it did.
+func (w *Worker) Report() Report { return w.report }
+
+// A TimeoutError says that a job took longer than it was given.
+type TimeoutError struct{ Limit time.Duration }
+
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("the worker exceeded the time limit of %v", e.Limit)
+}
+
+// Timeout reports true: the error is one of time.
+func (e *TimeoutError) Timeout() bool { return true }
+
+// A process is a worker's process behind one wall.
+type process interface {
+	// command is what is, or will be, run.
+	command() *exec.Cmd
+	// started is called once command runs, in the parent.
+	started()
+	// explain says why the process ended by itself, given what Wait returned.
+	explain(waitErr error) error
+	// collect adds what the process reported to r, after it ended.
+	collect(r *Report)
+}
+
+// drivers has, for each wall, what prepares a process behind it.
+var drivers = map[Wall]func(Options) (process, error){
+	None: newOpen,
+}

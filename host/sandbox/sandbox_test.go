@@ -1,0 +1,248 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"instar/job"
+)
+
+// The test binary is its own worker: the temporary file that stands for the
+// image has the name of the script that the worker plays.
+func TestMain(m *testing.M) {
+	if os.Args[0] == guestName {
+		os.Exit(playWorker())
+	}
+	os.Exit(m.Run())
+}
+
+var sound = job.Inspection{Format: "raw", VirtualSize: 512}
+
+// scripts are what a worker does when it is asked to inspect.
+var scripts = map[string]func(c *job.Conn, fd int){
+	"honest": func(c *job.Conn, _ int) { c.Send(&job.Message{Inspection: &sound}, -1) },
+	"silent": func(*job.Conn, int) { time.Sleep(time.Minute) },
+	"exits":  func(*job.Conn, int) { os.Exit(3) },
+	"panics": func(*job.Conn, int) { panic("a \x1b[31mred\x1b[0m panic") },
+	"killed": func(*job.Conn, int) { unix.Kill(os.Getpid(), unix.SIGKILL) },
+	"reads": func(c *job.Conn, fd int) {
+		p := make([]byte, 16)
+		n, _ := unix.Pread(fd, p, 0)
+		c.Send(&job.Message{Error: &job.Error{Kind: job.ErrOpen, Message: string(p[:n])}}, -1)
+	},
+	"escapes": func(c *job.Conn, _ int) {
+		c.Send(&job.Message{Error: &job.Error{Kind: job.ErrOpen, Message: "a\nb\x1b[2J\xff", Errno: 1 << 20}}, -1)
+	},
+	"babbles":      func(*job.Conn, int) { unix.Write(3, []byte("\x05\x00\x00\x00hello")) },
+	"endless":      func(*job.Conn, int) { unix.Write(3, binary.LittleEndian.AppendUint32(nil, job.MaxMessage+1)) },
+	"unknown":      func(*job.Conn, int) { frame(`{"surprise":{}}`) },
+	"empty":        func(*job.Conn, int) { frame(`{}`) },
+	"two at once":  func(*job.Conn, int) { frame(`{"hello":{},"result":{"copied":0,"offloaded":0,"zeroed":0}}`) },
+	"trailing":     func(*job.Conn, int) { frame(`{"hello":{}} {}`) },
+	"cut short":    func(*job.Conn, int) { unix.Write(3, []byte("\x05\x00\x00\x00he")); os.Exit(0) },
+	"result":       func(c *job.Conn, _ int) { c.Send(&job.Message{Result: &job.Result{}}, -1) },
+	"grants":       func(c *job.Conn, _ int) { c.Send(&job.Message{Grant: &job.Grant{}}, 0) },
+	"bad progress": func(c *job.Conn, _ int) { c.Send(&job.Message{Progress: &job.Progress{Done: 2, Total: 1}}, -1) },
+	"bad size": func(c *job.Conn, _ int) {
+		c.Send(&job.Message{Inspection: &job.Inspection{Format: "raw", VirtualSize: -1}}, -1)
+	},
+	"odd size": func(c *job.Conn, _ int) {
+		c.Send(&job.Message{Inspection: &job.Inspection{Format: "raw", VirtualSize: 7}}, -1)
+	},
+	"bad format": func(c *job.Conn, _ int) { c.Send(&job.Message{Inspection: &job.Inspection{Format: "r\x1bw"}}, -1) },
+	"bad reference": func(c *job.Conn, _ int) {
+		i := sound
+		i.References = []job.Reference{{Kind: "window", Names: []string{"x"}}}
+		c.Send(&job.Message{Inspection: &i}, -1)
+	},
+	"long name": func(c *job.Conn, _ int) {
+		i := sound
+		i.References = []job.Reference{{Kind: job.BackingFile, Names: []string{strings.Repeat("x", maxText+1)}}}
+		c.Send(&job.Message{Inspection: &i}, -1)
+	},
+	"deep details": func(c *job.Conn, _ int) {
+		i := sound
+		d := []job.Detail{{Key: "x"}}
+		for range 100 {
+			d = []job.Detail{{Key: "x", Object: d}}
+		}
+		i.Details = d
+		c.Send(&job.Message{Inspection: &i}, -1)
+	},
+	"writes": func(c *job.Conn, fd int) {
+		text := "written"
+		if _, err := unix.Pwrite(fd, []byte("12345678"), 1020); err != nil {
+			text = err.Error()
+		}
+		c.Send(&job.Message{Error: &job.Error{Kind: job.ErrWrite, Message: text}}, -1)
+	},
+}
+
+func frame(body string) {
+	unix.Write(3, append(binary.LittleEndian.AppendUint32(nil, uint32(len(body))), body...))
+}
+
+func playWorker() int {
+	c := job.NewConn(3)
+	c.Send(&job.Message{Hello: &job.Hello{}}, -1)
+	fds := map[int]int{}
+	for {
+		m, fd, err := c.Receive()
+		switch {
+		case err == io.EOF:
+			return 0
+		case err != nil:
+			return 1
+		case m.Grant != nil:
+			fds[m.Grant.ID] = fd
+		case m.Inspect != nil:
+			scripts[m.Inspect.Format](c, fds[m.Inspect.ID])
+		}
+	}
+}
+
+func startTest(t *testing.T, o Options) *Worker {
+	t.Helper()
+	o.Wall = None
+	w, err := Start(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+func openTest(t *testing.T, flags int, content string) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(name, flags, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func TestInspect(t *testing.T) {
+	crash, timeout := new(CrashError), new(TimeoutError)
+	isCrash := func(err error) bool { return errors.As(err, &crash) }
+	isTimeout := func(err error) bool { return errors.As(err, &timeout) }
+	isHostile := func(err error) bool { return errors.Is(err, errHostile) }
+	says := func(text string) func(error) bool {
+		return func(err error) bool {
+			var e *job.Error
+			return errors.As(err, &e) && e.Message == text && e.Errno == 0
+		}
+	}
+	for script, want := range map[string]func(error) bool{
+		"honest":        func(err error) bool { return err == nil },
+		"reads":         says("content"),
+		"escapes":       says(`a\nb\x1b[2J\ufffd`),
+		"silent":        isTimeout,
+		"exits":         isCrash,
+		"panics":        isCrash,
+		"killed":        isCrash,
+		"babbles":       isHostile,
+		"endless":       isHostile,
+		"unknown":       isHostile,
+		"empty":         isHostile,
+		"two at once":   isHostile,
+		"trailing":      isHostile,
+		"cut short":     isHostile,
+		"result":        isHostile,
+		"grants":        isHostile,
+		"bad progress":  isHostile,
+		"bad size":      isHostile,
+		"odd size":      isHostile,
+		"bad format":    isHostile,
+		"bad reference": isHostile,
+		"long name":     isHostile,
+		"deep details":  isHostile,
+	} {
+		t.Run(script, func(t *testing.T) {
+			w := startTest(t, Options{Timeout: time.Second})
+			id, err := w.Grant(openTest(t, os.O_RDONLY, "content"), job.Read, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = w.Inspect(context.Background(), job.Inspect{ID: id, Format: script})
+			if !want(err) {
+				t.Errorf("got %v (%T)", err, err)
+			}
+			if err != nil && strings.ContainsAny(err.Error(), "\x1b\n") {
+				t.Errorf("%q is not fit to be shown", err)
+			}
+		})
+	}
+}
+
+func TestCrashKeepsTheLog(t *testing.T) {
+	w := startTest(t, Options{})
+	_, err := w.Inspect(context.Background(), job.Inspect{Format: "panics"})
+	var crash *CrashError
+	if !errors.As(err, &crash) || !strings.Contains(crash.Log, `a \x1b[31mred`) {
+		t.Errorf("got %#v", err)
+	}
+	if _, again := w.Inspect(context.Background(), job.Inspect{Format: "honest"}); again == nil {
+		t.Error("a worker that crashed took another job")
+	}
+}
+
+func TestCancel(t *testing.T) {
+	w := startTest(t, Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := w.Inspect(ctx, job.Inspect{Format: "silent"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCeiling shows that the kernel refuses what a worker writes beyond the
+// ceiling of its output, whatever the worker does.
+func TestCeiling(t *testing.T) {
+	for ceiling, want := range map[int64]string{1028: "written", 1020: "file too large"} {
+		w := startTest(t, Options{})
+		f := openTest(t, os.O_WRONLY, "")
+		id, err := w.Grant(f, job.Write, ceiling)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.Inspect(context.Background(), job.Inspect{ID: id, Format: "writes"})
+		if err == nil || err.Error() != want {
+			t.Errorf("ceiling %d: %v, want %s", ceiling, err, want)
+		}
+	}
+}
+
+func TestExecutableThatIsNoWorker(t *testing.T) {
+	_, err := Start(context.Background(), Options{Wall: None, Executable: "/bin/true"})
+	var u *UnavailableError
+	if !errors.As(err, &u) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestParseWall(t *testing.T) {
+	for _, w := range Walls {
+		if got, err := ParseWall(string(w)); got != w || err != nil {
+			t.Errorf("ParseWall(%q) = %q, %v", w, got, err)
+		}
+	}
+	for _, name := range []string{"", "KVM", "docker", "kvm "} {
+		if got, err := ParseWall(name); err == nil {
+			t.Errorf("ParseWall(%q) = %q", name, got)
+		}
+	}
+}
