@@ -1,0 +1,115 @@
+package kvm
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"time"
+)
+
+// VMMName is the argv[0] by which the program knows that it is to call [Main],
+// GuestName the one under which it runs in the machine.
+const (
+	VMMName   = "instar[vmm]"
+	GuestName = "instar[guest]"
+)
+
+// Defaults and bounds of [Config].
+const (
+	DefaultMemory = 256 << 20
+	MinMemory     = 64 << 20
+	MaxMemory     = 64 << 30
+	DefaultStall  = time.Minute
+	MaxVCPUs      = 64
+)
+
+// Config says what the guest gets. Zero values stand for the defaults.
+type Config struct {
+	// Memory is what the guest may use, in bytes.
+	Memory int64 `json:"memory"`
+	// Timeout bounds the life of the guest; 0 is no limit.
+	Timeout time.Duration `json:"timeout"`
+	// Stall is how long one of the guest's threads may run without a system
+	// call.
+	Stall time.Duration `json:"stall"`
+	// VCPUs is how many threads the guest may have, at most MaxVCPUs.
+	VCPUs int `json:"vcpus"`
+}
+
+// withDefaults returns c with its defaults filled in, or says what is out of
+// range.
+func (c Config) withDefaults() (Config, error) {
+	if c.Memory == 0 {
+		c.Memory = DefaultMemory
+	}
+	if c.Stall == 0 {
+		c.Stall = DefaultStall
+	}
+	if c.VCPUs == 0 {
+		c.VCPUs = MaxVCPUs
+	}
+	switch {
+	case c.Memory < MinMemory || c.Memory > MaxMemory:
+		return c, fmt.Errorf("a guest can have from %d to %d MiB of memory, not %d", MinMemory>>20, MaxMemory>>20, c.Memory>>20)
+	case c.Timeout < 0 || c.Stall < 0:
+		return c, errors.New("a time limit cannot be negative")
+	case c.VCPUs < 1 || c.VCPUs > MaxVCPUs:
+		return c, fmt.Errorf("a guest can have from 1 to %d virtual processors, not %d", MaxVCPUs, c.VCPUs)
+	}
+	return c, nil
+}
+
+// An UnusableError says why there can be no microVM here.
+type UnusableError struct {
+	Err  error
+	Hint string // what to do about it; may be empty
+}
+
+func (e *UnusableError) Error() string { return e.Err.Error() }
+func (e *UnusableError) Unwrap() error { return e.Err }
+
+// Command returns the VMM as a command: the program exe, which must call
+// [Main] under the name of VMMName. The caller adds two ExtraFiles, and so the
+// descriptors 3 and 4: the guest's end of the control channel, a stream
+// socket, and the write end of a pipe for the report, see [ReadReport].
+func Command(exe string, c Config) (*exec.Cmd, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	arg, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(exe)
+	cmd.Args = []string{VMMName, string(arg)}
+	cmd.Env = []string{"GODEBUG=asyncpreemptoff=1"}
+	dieWithParent(cmd)
+	return cmd, nil
+}
+
+// parseConfig decodes Command's argument.
+func parseConfig(arg string) (Config, error) {
+	var c Config
+	if err := decodeStrictly(bytes.NewReader([]byte(arg)), &c); err != nil {
+		return c, err
+	}
+	return c.withDefaults()
+}
+
+// decodeStrictly decodes one JSON value without unknown fields, and nothing
+// behind it.
+func decodeStrictly(r io.Reader, v any) error {
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("something follows")
+	}
+	return nil
+}

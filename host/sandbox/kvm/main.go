@@ -1,0 +1,153 @@
+//go:build linux && amd64
+
+package kvm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors of the VMM, see [Command].
+const (
+	controlFD = 3
+	reportFD  = 4
+)
+
+// Main is the VMM: it runs the guest to its end, writes the report, and
+// returns the exit code.
+func Main() int {
+	debug.SetGCPercent(400)
+	r := Report{Outcome: Failed}
+	if err := r.runGuest(os.Args); err != nil {
+		r.blame(err)
+	}
+	b, err := json.Marshal(&r)
+	if err != nil {
+		return 1
+	}
+	if _, err := unix.Write(reportFD, b); err != nil || r.Err() != nil {
+		return 1
+	}
+	return 0
+}
+
+// blame puts the end down to what went wrong in the VMM.
+func (r *Report) blame(err error) {
+	r.Outcome, r.Detail = Failed, err.Error()
+	if u := (*UnusableError)(nil); errors.As(err, &u) {
+		r.Outcome, r.Hint = Unusable, u.Hint
+	}
+}
+
+// runGuest builds the machine, locks the VMM in, runs the guest, and fills in
+// the report.
+func (r *Report) runGuest(osArgs []string) error {
+	if len(osArgs) != 2 {
+		return errors.New("the microVM is started by the program itself")
+	}
+	c, err := parseConfig(osArgs[1])
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	r.Memory, r.Timeout, r.Stall = c.Memory, c.Timeout, c.Stall
+	unix.CloseOnExec(controlFD)
+	unix.CloseOnExec(reportFD)
+	v, first, err := build(c)
+	if err != nil {
+		return err
+	}
+	// Whoever needs timers in the runtime needs them before the lock.
+	watch := time.NewTicker(watchInterval)
+	if r.Missing, err = lockIn(v); err != nil {
+		return err
+	}
+	go first.run()
+	v.guest.watch(watch.C, c, v.threads)
+	r.fill(v)
+	return nil
+}
+
+// build opens KVM and makes the machine with the program in it.
+func build(c Config) (*machine, *vcpu, error) {
+	fd, err := openKVM()
+	if err != nil {
+		return nil, nil, err
+	}
+	exe, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, nil, &UnusableError{Err: fmt.Errorf("open the program: %w", err)}
+	}
+	defer exe.Close()
+	program, err := openProgram(exe)
+	if err != nil {
+		return nil, nil, &UnusableError{Err: err}
+	}
+	info, err := exe.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := newMemory(c.Memory, int(exe.Fd()), info.Size())
+	if err != nil {
+		return nil, nil, &UnusableError{Err: err}
+	}
+	v, err := newMachine(fd, m, c.VCPUs)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := newSpace(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.load(program); err != nil {
+		return nil, nil, err
+	}
+	poll, err := newPoller()
+	if err != nil {
+		return nil, nil, err
+	}
+	v.guest = &guest{
+		space: s, files: newFiles(), control: newControl(controlFD), poll: poll, log: new(log),
+		cpus: v, nCPU: runtime.NumCPU(), ended: make(chan ending, 1),
+	}
+	if v.steadyCounter() {
+		v.guest.clock.khz = v.counterRate()
+	}
+	stack, err := s.prepareStack([]string{GuestName}, environment(c), v.guest.clock.khz != 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	first, err := v.begin(program, stack)
+	if err != nil {
+		return nil, nil, &UnusableError{Err: err}
+	}
+	return v, first, nil
+}
+
+// environment is the guest's: no signals to preempt goroutines by, since the
+// guest gets none, and a heap that stays clear of the memory limit.
+func environment(c Config) []string {
+	return []string{"GODEBUG=asyncpreemptoff=1", fmt.Sprintf("GOMEMLIMIT=%d", c.Memory/8*5)}
+}
+
+// fill fills the figures in once the guest has ended.
+func (r *Report) fill(v *machine) {
+	g := v.guest
+	end := <-g.ended
+	r.Outcome, r.Code, r.Detail, r.Log = end.outcome, end.code, end.detail, g.log.bytes()
+	if r.Outcome == Exited && r.Code != 0 && g.outOfMemory.Load() {
+		r.Outcome = OutOfMemory
+	}
+	r.Exits = g.stats.exits.Load()
+	r.Calls = g.callCounts()
+	r.Read, r.Written, r.Offloaded = g.stats.read.Load(), g.stats.written.Load(), g.stats.offloaded.Load()
+	r.Emulated, r.Clock = v.ring3.Load(), g.clock.khz != 0
+	r.MemoryPeak = g.space.peak()
+	r.VCPUs = v.count()
+}

@@ -1,0 +1,92 @@
+//go:build linux && amd64
+
+package kvm
+
+import (
+	"fmt"
+	"math"
+
+	"golang.org/x/sys/unix"
+)
+
+// memory is what the guest's physical addresses stand for: three regions of
+// the VMM's address space.
+type memory struct {
+	system []byte // written by the VMM alone
+	image  []byte // the executable file, read-only
+	ram    []byte // the guest's own
+}
+
+// newMemory reserves the regions: ram of size bytes, and behind image the
+// first length bytes of the file fd. Nothing of ram takes up memory before the
+// guest has touched it.
+func newMemory(size int64, fd int, length int64) (*memory, error) {
+	if length <= 0 || length > maxImage {
+		return nil, fmt.Errorf("executable of %d bytes", length)
+	}
+	ram, err := reserveAligned(roundUp(uint64(size), blockSize))
+	if err != nil {
+		return nil, err
+	}
+	system, err := reserve(tableBudget(size))
+	if err != nil {
+		return nil, err
+	}
+	image, err := unix.Mmap(fd, 0, int(roundUp(uint64(length), pageSize)), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("map the executable: %w", err)
+	}
+	return &memory{system: system, image: image, ram: ram}, nil
+}
+
+// tableBudget returns how much of the system region page tables may take up
+// for a guest of that size: twice what a dense address space needs, and some.
+func tableBudget(size int64) uint64 { return roundUp(4<<20+uint64(size)/256, pageSize) }
+
+func reserve(size uint64) ([]byte, error) {
+	if size > math.MaxInt64 {
+		return nil, fmt.Errorf("cannot reserve %d bytes for the guest", size)
+	}
+	b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("reserve %d MiB of address space for the guest (see ulimit -v and --memory): %w", size>>20, err)
+	}
+	return b, nil
+}
+
+// reserveAligned reserves size bytes that begin at a multiple of blockSize, so
+// that blocks can be huge pages of the VMM too.
+func reserveAligned(size uint64) ([]byte, error) {
+	b, err := reserve(size + blockSize)
+	if err != nil {
+		return nil, err
+	}
+	skip := -address(b) % blockSize
+	b = b[skip : skip+size : skip+size]
+	// Without huge pages everything works, only slower.
+	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
+	return b, nil
+}
+
+// at returns the n bytes at a guest-physical address, or nil if not all of
+// them are the guest's memory.
+func (m *memory) at(physical, n uint64) []byte {
+	switch {
+	case physical >= ramPhysical:
+		return within(m.ram, physical-ramPhysical, n)
+	case physical >= imagePhysical:
+		return within(m.image, physical-imagePhysical, n)
+	}
+	return within(m.system, physical-systemPhysical, n)
+}
+
+func within(b []byte, offset, n uint64) []byte {
+	if offset > uint64(len(b)) || n > uint64(len(b))-offset {
+		return nil
+	}
+	return b[offset : offset+n : offset+n]
+}
+
+func roundUp(n, unit uint64) uint64   { return (n + unit - 1) / unit * unit }
+func roundDown(n, unit uint64) uint64 { return n / unit * unit }
