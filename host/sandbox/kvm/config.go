@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"runtime"
 	"time"
 )
 
@@ -86,7 +87,9 @@ func Command(exe string, c Config) (*exec.Cmd, error) {
 	}
 	cmd := exec.Command(exe)
 	cmd.Args = []string{VMMName, string(arg)}
-	cmd.Env = []string{"GODEBUG=asyncpreemptoff=1"}
+	// With a fixed number of processors the runtime does not look for another
+	// one from time to time, which the VMM could not do once it is locked in.
+	cmd.Env = []string{"GODEBUG=asyncpreemptoff=1", fmt.Sprintf("GOMAXPROCS=%d", max(2*runtime.NumCPU(), 4))}
 	dieWithParent(cmd)
 	return cmd, nil
 }

@@ -86,7 +86,7 @@ func policy(v *machine) seccomp.Policy {
 			Names: []string{
 				// For the guest.
 				"preadv", "pwritev", "lseek", "ftruncate", "fallocate", "fdatasync", "copy_file_range",
-				"recvmsg", "writev", "close", "poll", "read", "write", "getrandom", "nanosleep",
+				"recvmsg", "writev", "close", "ppoll", "read", "write", "getrandom", "nanosleep",
 				"clock_gettime", "sched_yield",
 				// For the Go runtime.
 				"munmap", "madvise", "epoll_pwait", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",

@@ -31,7 +31,6 @@ func (s intervals) overlaps(v interval) bool {
 	return i < len(s) && s[i].start < v.end
 }
 
-
 // add puts v into the set.
 func (s intervals) add(v interval) intervals {
 	i := s.firstAfter(v.start)

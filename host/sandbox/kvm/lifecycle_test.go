@@ -86,6 +86,14 @@ func startGuest(t testing.TB, c kvm.Config) *running {
 	return v
 }
 
+// grant hands f to the guest.
+func (v *running) grant(f *os.File, g *job.Grant) {
+	v.t.Helper()
+	if err := v.conn.Send(&job.Message{Grant: g}, int(f.Fd())); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
 // receive returns the next message, nil at the end.
 func (v *running) receive() *job.Message {
 	v.t.Helper()

@@ -131,9 +131,14 @@ func build(c Config) (*machine, *vcpu, error) {
 }
 
 // environment is the guest's: no signals to preempt goroutines by, since the
-// guest gets none, and a heap that stays clear of the memory limit.
+// guest gets none; no look for how many processors there are; and a heap that
+// stays clear of the memory limit.
 func environment(c Config) []string {
-	return []string{"GODEBUG=asyncpreemptoff=1", fmt.Sprintf("GOMEMLIMIT=%d", c.Memory/8*5)}
+	return []string{
+		"GODEBUG=asyncpreemptoff=1",
+		fmt.Sprintf("GOMAXPROCS=%d", runtime.NumCPU()),
+		fmt.Sprintf("GOMEMLIMIT=%d", c.Memory/8*5),
+	}
 }
 
 // fill fills the figures in once the guest has ended.

@@ -102,10 +102,8 @@ func (c *vcpu) start(r *registers, fsBase uint64) error {
 	if _, err := ioctlPointer(c.fd, kvmSetSregs, &s); err != nil {
 		return fmt.Errorf("KVM_SET_SREGS: %w", err)
 	}
-	if _, err := ioctlPointer(c.fd, kvmSetRegs, r); err != nil {
-		return fmt.Errorf("KVM_SET_REGS: %w", err)
-	}
-	return nil
+	*c.registers() = *r
+	return c.flush()
 }
 
 func (v *machine) userMode(s *systemRegisters) {
@@ -140,8 +138,10 @@ func (c *vcpu) fetch() error {
 	if c.machine.syncRegs {
 		return nil
 	}
-	_, err := ioctlPointer(c.fd, kvmGetRegs, &c.regs)
-	return err
+	if _, err := ioctlPointer(c.fd, kvmGetRegs, &c.regs); err != nil {
+		return fmt.Errorf("KVM_GET_REGS: %w", err)
+	}
+	return nil
 }
 
 // flush has KVM take over the registers.
@@ -150,8 +150,10 @@ func (c *vcpu) flush() error {
 		c.state.DirtyRegs = syncRegs
 		return nil
 	}
-	_, err := ioctlPointer(c.fd, kvmSetRegs, &c.regs)
-	return err
+	if _, err := ioctlPointer(c.fd, kvmSetRegs, &c.regs); err != nil {
+		return fmt.Errorf("KVM_SET_REGS: %w", err)
+	}
+	return nil
 }
 
 // run runs the thread until it ends.
@@ -180,7 +182,7 @@ func (c *vcpu) enter() error {
 	g := c.machine.guest
 	g.stats.exits.Add(1)
 	if err := c.fetch(); err != nil {
-		return fmt.Errorf("KVM_GET_REGS: %w", err)
+		return err
 	}
 	s := c.state
 	if s.ExitReason == exitMMIO && s.MMIO.IsWrite != 0 {

@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"instar/host/sandbox/kvm"
 	"instar/job"
@@ -37,11 +38,7 @@ func play(c *job.Conn) int {
 			fds[m.Grant.ID] = fd
 		case m.Revoke != nil:
 		case m.Inspect != nil:
-			script, ok := scripts[m.Inspect.Format]
-			if !ok {
-				return 4
-			}
-			answer := script(fds)
+			answer := obey(m.Inspect.Format, fds)
 			if answer == "" {
 				answer = "done"
 			}
@@ -50,4 +47,15 @@ func play(c *job.Conn) int {
 			}
 		}
 	}
+}
+
+func obey(order string, fds map[int]int) string {
+	if call, ok := strings.CutPrefix(order, "call "); ok {
+		return rawCall(call, fds)
+	}
+	script, ok := scripts[order]
+	if !ok {
+		return "no such script"
+	}
+	return script(fds)
 }
