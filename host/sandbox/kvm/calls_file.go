@@ -171,10 +171,11 @@ func (g *guest) copyFileRange(_ *thread, a args) (uint64, unix.Errno) {
 	return uint64(n), g.space.copyOut(a[3], binary.LittleEndian.AppendUint64(nil, uint64(out)))
 }
 
-// offset brings in the file offset that the guest has at address.
+// offset brings in the file offset that the guest has at address, where the
+// new one is to be put.
 func (g *guest) offset(address uint64) (int64, unix.Errno) {
 	var b [8]byte
-	if errno := g.space.copyIn(b[:], address); errno != 0 {
+	if errno := g.space.copyIn(b[:], address, true); errno != 0 {
 		return 0, errno
 	}
 	offset := binary.LittleEndian.Uint64(b[:])

@@ -15,7 +15,7 @@ const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLON
 // clone starts a thread: a virtual processor of its own.
 func (g *guest) clone(t *thread, a args) (uint64, unix.Errno) {
 	if a[0] != threadFlags|unix.CLONE_SETTLS {
-		g.stop(t, Forbidden, "clone with flags %#x", a[0])
+		g.stop(t, Forbidden, "the guest made the system call clone with flags that make no thread: %#x", a[0])
 		return 0, unix.EPERM
 	}
 	if a[1] >= endOfUserAddress || a[4] >= endOfUserAddress {

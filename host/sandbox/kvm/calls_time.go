@@ -12,7 +12,7 @@ import (
 // timespec brings in the guest's struct timespec at address.
 func (g *guest) timespec(address uint64) (*unix.Timespec, unix.Errno) {
 	var b [16]byte
-	if errno := g.space.copyIn(b[:], address); errno != 0 {
+	if errno := g.space.copyIn(b[:], address, false); errno != 0 {
 		return nil, errno
 	}
 	ts := &unix.Timespec{

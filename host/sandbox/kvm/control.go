@@ -81,7 +81,7 @@ func (g *guest) recvmsg(t *thread, a args) (uint64, unix.Errno) {
 	}
 	defer g.files.release(f)
 	var header [msghdrSize]byte
-	if errno := g.space.copyIn(header[:], a[1]); errno != 0 {
+	if errno := g.space.copyIn(header[:], a[1], true); errno != 0 {
 		return 0, errno
 	}
 	views, errno := g.messageViews(t, header[:])
@@ -118,7 +118,7 @@ func (g *guest) messageViews(t *thread, header []byte) ([][]byte, unix.Errno) {
 		return nil, unix.EMSGSIZE
 	}
 	iovecs := make([]byte, count*iovecSize)
-	if errno := g.space.copyIn(iovecs, le.Uint64(header[msghdrIov:])); errno != 0 {
+	if errno := g.space.copyIn(iovecs, le.Uint64(header[msghdrIov:]), false); errno != 0 {
 		return nil, errno
 	}
 	views := t.views[:0]

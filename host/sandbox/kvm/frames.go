@@ -72,10 +72,9 @@ func (f *frames) count(pages uint64) {
 	f.peak = max(f.peak, f.used)
 }
 
-// release takes back the page or the block at offset and gives its memory back
-// to the system, see [frames.discard].
+// release takes back the page or the block at offset, which reads as zeros: it
+// was never used, or discarded.
 func (f *frames) release(offset, size uint64) {
-	f.discard(offset, size)
 	f.used -= size / pageSize
 	if size == blockSize {
 		f.blocks = append(f.blocks, offset)

@@ -68,7 +68,7 @@ func (g *guest) epollCtl(_ *thread, a args) (uint64, unix.Errno) {
 		return 0, unix.EINVAL
 	}
 	var b [12]byte // struct epoll_event is packed
-	if errno := g.space.copyIn(b[:], a[3]); errno != 0 {
+	if errno := g.space.copyIn(b[:], a[3], false); errno != 0 {
 		return 0, errno
 	}
 	g.poll.mu.Lock()

@@ -67,11 +67,12 @@ func allows(e uint64, write bool) bool {
 	return e&pteUser != 0 && (!write || e&pteWrite != 0)
 }
 
-// copyIn fills p with what the guest has at address. What it brought in is the
-// VMM's own copy: nothing of the guest's is looked at twice.
-func (s *space) copyIn(p []byte, address uint64) unix.Errno {
+// copyIn fills p with what the guest has at address, which must be writable if
+// write is set. What it brought in is the VMM's own copy: nothing of the
+// guest's is looked at twice.
+func (s *space) copyIn(p []byte, address uint64, write bool) unix.Errno {
 	var array [4][]byte
-	views, errno := s.view(array[:0], address, uint64(len(p)), false)
+	views, errno := s.view(array[:0], address, uint64(len(p)), write)
 	if errno != 0 {
 		return errno
 	}
@@ -171,18 +172,9 @@ func (s *space) unmap(v interval) unix.Errno {
 	if !s.cut(v.start) || !s.cut(v.end) {
 		return unix.ENOMEM
 	}
-	for address := v.start; address < v.end; {
-		l, ok := s.table.first(address, v.end)
-		if !ok {
-			break
-		}
-		physical := l.physical()
-		l.store(0)
-		if physical >= ramPhysical {
-			s.frames.release(physical-ramPhysical, l.size)
-		}
-		address = l.address + l.size
-	}
+	// An entry has to be gone before its memory is discarded, which flushes
+	// it.
+	s.ram(v, func(l leaf) { l.store(0) }, s.frames.discard, s.frames.release)
 	return 0
 }
 
@@ -198,30 +190,45 @@ func (s *space) cut(address uint64) bool {
 // discard gives the memory behind v back to the system; what is mapped stays
 // mapped and reads as zeros.
 func (s *space) discard(v interval) {
-	var run interval // of RAM, not yet discarded
-	flush := func() {
+	s.ram(v, func(leaf) {}, s.frames.discard, func(uint64, uint64) {})
+}
+
+// ram visits the leaves that map something of v: each first, then the pieces
+// of RAM, as offset and size, that they and v have in common, as large as they
+// come, and then the leaves' RAM one by one.
+func (s *space) ram(v interval, entry func(leaf), piece, frame func(offset, size uint64)) {
+	var run interval
+	var pending []interval
+	finish := func() {
 		if run.end > run.start {
-			s.frames.discard(run.start, run.end-run.start)
+			piece(run.start, run.end-run.start)
 		}
+		for _, p := range pending {
+			frame(p.start, p.end-p.start)
+		}
+		pending = pending[:0]
 	}
 	for address := v.start; address < v.end; {
 		l, ok := s.table.first(address, v.end)
 		if !ok {
 			break
 		}
+		physical := l.physical()
 		from, to := max(l.address, v.start), min(l.address+l.size, v.end)
 		address = l.address + l.size
-		if l.physical() < ramPhysical {
+		entry(l)
+		if physical < ramPhysical {
 			continue
 		}
-		start := l.physical() - ramPhysical + (from - l.address)
-		if start != run.end {
-			flush()
+		start := physical - ramPhysical + (from - l.address)
+		if start != run.end || len(pending) == 0 {
+			finish()
 			run.start = start
 		}
 		run.end = start + (to - from)
+		pending = append(pending, interval{physical - ramPhysical, physical - ramPhysical + l.size})
 	}
-	flush()
+	finish()
 }
 
 // mapShared has the page at address lead to memory outside the guest's RAM.

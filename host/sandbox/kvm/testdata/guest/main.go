@@ -50,7 +50,7 @@ func play(c *job.Conn) int {
 }
 
 func obey(order string, fds map[int]int) string {
-	if call, ok := strings.CutPrefix(order, "call "); ok {
+	if call, ok := strings.CutPrefix(order, "raw "); ok {
 		return rawCall(call, fds)
 	}
 	script, ok := scripts[order]
