@@ -25,12 +25,13 @@ func (g *guest) timespec(address uint64) (*unix.Timespec, unix.Errno) {
 	return ts, 0
 }
 
-// A thread that sleeps for less than nap again and again, as the Go
-// scheduler's monitor does, is made to sleep for nap from the fourth time on:
-// each sleep costs an exit.
+// A thread that has slept for a little again and again with no other call in
+// between, as the Go scheduler's monitor does, is a monitor: from then on it
+// sleeps for at least nap, since each time that it looks costs exits.
 const (
 	nap      = 2 * time.Millisecond
-	freeNaps = 3
+	shortNap = 20 * time.Microsecond // what is shorter is a pause in a spin
+	someNaps = 4
 )
 
 func (g *guest) nanosleep(t *thread, a args) (uint64, unix.Errno) {
@@ -38,8 +39,10 @@ func (g *guest) nanosleep(t *thread, a args) (uint64, unix.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	if ts.Sec == 0 && ts.Nsec < int64(nap) {
-		if t.naps++; t.naps > freeNaps {
+	if d := time.Duration(ts.Nano()); ts.Sec == 0 && d >= shortNap && d < nap {
+		t.naps++
+		t.monitor = t.monitor || t.naps >= someNaps
+		if t.monitor {
 			ts.Nsec = int64(nap)
 		}
 	}

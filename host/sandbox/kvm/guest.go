@@ -45,9 +45,10 @@ type thread struct {
 	cpu  *vcpu
 	done bool
 
-	naps  int          // short sleeps in a row
-	views [][]byte     // reused from call to call
-	since atomic.Int64 // when it last entered the guest; 0 while it is outside
+	naps    int          // short sleeps in a row
+	monitor bool         // does nothing but look from time to time, see nap
+	views   [][]byte     // reused from call to call
+	since   atomic.Int64 // when it last entered the guest; 0 while it is outside
 }
 
 // args are the six arguments of a system call: RDI, RSI, RDX, R10, R8, R9.

@@ -61,8 +61,8 @@ func (s intervals) remove(v interval) intervals {
 	return slices.Replace(s, i, j, rest...)
 }
 
-// below returns the end of the highest gap that ends at or below top and has
-// room for size bytes at a multiple of align, or 0.
+// below returns the highest multiple of align from which size bytes are free
+// that end at or below top, or 0.
 func (s intervals) below(top, size, align uint64) uint64 {
 	for i := s.firstAfter(top); ; i-- {
 		if i < len(s) && s[i].start < top {
