@@ -76,11 +76,7 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		unix.Munmap(m.system)
-		unix.Munmap(m.image)
-		unix.MunmapPtr(pointer(m.ram), uintptr(len(m.ram)))
-	})
+	t.Cleanup(m.release)
 	s, err := newSpace(m)
 	if err != nil {
 		t.Fatal(err)

@@ -61,3 +61,11 @@ func codeBetween(start, end uintptr) []byte {
 
 // yield lets another thread run.
 func yield() { unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+
+// unmap gives memory back that was mapped, alone or as part of something
+// larger.
+func unmap(b []byte) {
+	if len(b) > 0 {
+		unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
+	}
+}

@@ -4,7 +4,6 @@ package kvm
 
 import (
 	"crypto/rand"
-	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -82,7 +81,7 @@ func newMachine(kvm int, m *memory, maxVCPU int) (*machine, error) {
 	v := &machine{kvm: kvm, memory: m, limit: maxVCPU}
 	var err error
 	if v.vm, err = createVM(kvm); err != nil {
-		return nil, &UnusableError{Err: fmt.Errorf("make a virtual machine: %w", err), Hint: createHint(err)}
+		return nil, fmt.Errorf("make a virtual machine: %w", err)
 	}
 	if v.runSize, err = ioctl(kvm, kvmGetVCPUMmapSize, 0); err != nil {
 		return nil, fmt.Errorf("KVM_GET_VCPU_MMAP_SIZE: %w", err)
@@ -210,15 +209,13 @@ func (s *space) prepareStack(args, env []string, vdso bool) (uint64, error) {
 	return pointer, s.put(pointer, b)
 }
 
-// begin makes the first thread, which begins at the probe.
-func (v *machine) begin(f *elf.File, stack uint64) (*vcpu, error) {
-	c, err := v.newVCPU()
+// begin makes the first thread, which begins at the probe and goes on at entry.
+func (v *machine) begin(entry, stack uint64) (*vcpu, error) {
+	c, err := v.take()
 	if err != nil {
-		return nil, err
+		return nil, &UnusableError{Err: err}
 	}
-	v.live++
-	c.bind(v.nextThread())
-	c.entry = f.Entry
+	c.entry = entry
 	return c, c.start(&registers{RIP: callPageAddress + probeOffset, RSP: stack, RFLAGS: flagReserved | flagInterrupt}, 0)
 }
 
@@ -335,13 +332,6 @@ func unusable(err error) error {
 		e.Err = fmt.Errorf("open %s: %w", device, err)
 	}
 	return e
-}
-
-func createHint(err error) string {
-	if errors.Is(err, unix.EBUSY) {
-		return "another hypervisor uses the processor's virtualization"
-	}
-	return ""
 }
 
 // threads returns the threads that run now.

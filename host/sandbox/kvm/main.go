@@ -76,10 +76,6 @@ func (r *Report) runGuest(osArgs []string) error {
 
 // build opens KVM and makes the machine with the program in it.
 func build(c Config) (*machine, *vcpu, error) {
-	fd, err := openKVM()
-	if err != nil {
-		return nil, nil, err
-	}
 	exe, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return nil, nil, &UnusableError{Err: fmt.Errorf("open the program: %w", err)}
@@ -89,28 +85,50 @@ func build(c Config) (*machine, *vcpu, error) {
 	if err != nil {
 		return nil, nil, &UnusableError{Err: err}
 	}
-	info, err := exe.Stat()
+	v, err := assemble(exe, c)
 	if err != nil {
 		return nil, nil, err
+	}
+	s := v.guest.space
+	if err := s.load(program); err != nil {
+		return nil, nil, &UnusableError{Err: err}
+	}
+	stack, err := s.prepareStack([]string{GuestName}, environment(c), v.guest.clock.khz != 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("prepare the stack: %w", err)
+	}
+	first, err := v.begin(program.Entry, stack)
+	if err != nil {
+		return nil, nil, err
+	}
+	return v, first, nil
+}
+
+// assemble makes a machine with nothing in it but what every guest finds there.
+func assemble(exe *os.File, c Config) (*machine, error) {
+	fd, err := openKVM()
+	if err != nil {
+		return nil, err
+	}
+	info, err := exe.Stat()
+	if err != nil {
+		return nil, err
 	}
 	m, err := newMemory(c.Memory, int(exe.Fd()), info.Size())
 	if err != nil {
-		return nil, nil, &UnusableError{Err: err}
+		return nil, &UnusableError{Err: err}
 	}
 	v, err := newMachine(fd, m, c.VCPUs)
 	if err != nil {
-		return nil, nil, err
+		return nil, &UnusableError{Err: err}
 	}
 	s, err := newSpace(m)
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := s.load(program); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	poll, err := newPoller()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	v.guest = &guest{
 		space: s, files: newFiles(), control: newControl(controlFD), poll: poll, log: new(log),
@@ -119,15 +137,7 @@ func build(c Config) (*machine, *vcpu, error) {
 	if v.steadyCounter() {
 		v.guest.clock.khz = v.counterRate()
 	}
-	stack, err := s.prepareStack([]string{GuestName}, environment(c), v.guest.clock.khz != 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	first, err := v.begin(program, stack)
-	if err != nil {
-		return nil, nil, &UnusableError{Err: err}
-	}
-	return v, first, nil
+	return v, nil
 }
 
 // environment is the guest's: no signals to preempt goroutines by, since the

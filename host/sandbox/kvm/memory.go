@@ -39,6 +39,13 @@ func newMemory(size int64, fd int, length int64) (*memory, error) {
 	return &memory{system: system, image: image, ram: ram}, nil
 }
 
+// release gives the regions back.
+func (m *memory) release() {
+	for _, b := range [][]byte{m.system, m.image, m.ram} {
+		unmap(b)
+	}
+}
+
 // tableBudget returns how much of the system region page tables may take up
 // for a guest of that size: twice what a dense address space needs, and some.
 func tableBudget(size int64) uint64 { return roundUp(4<<20+uint64(size)/256, pageSize) }
@@ -63,6 +70,8 @@ func reserveAligned(size uint64) ([]byte, error) {
 		return nil, err
 	}
 	skip := -address(b) % blockSize
+	unmap(b[:skip])
+	unmap(b[skip+size:])
 	b = b[skip : skip+size : skip+size]
 	// Without huge pages everything works, only slower.
 	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)

@@ -16,7 +16,8 @@ import (
 type vcpu struct {
 	machine *machine
 	fd      int
-	state   *runState
+	page    []byte    // shared with KVM
+	state   *runState // what page holds
 	index   uint64
 	thread  *thread
 	entry   uint64    // where the first thread goes after the probe
@@ -24,8 +25,7 @@ type vcpu struct {
 	regs    registers // where KVM does not share them
 }
 
-// newVCPU makes a virtual processor. The caller holds mu, unless it is the
-// first.
+// newVCPU makes a virtual processor. The caller holds mu.
 func (v *machine) newVCPU() (*vcpu, error) {
 	index := uint64(len(v.cpus))
 	if index >= uint64(v.limit) {
@@ -39,7 +39,7 @@ func (v *machine) newVCPU() (*vcpu, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map the state of a virtual processor: %w", err)
 	}
-	c := &vcpu{machine: v, fd: fd, index: index, state: asRunState(page)}
+	c := &vcpu{machine: v, fd: fd, index: index, page: page, state: asRunState(page)}
 	if v.syncRegs {
 		c.state.ValidRegs = syncRegs
 	}
