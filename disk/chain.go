@@ -40,26 +40,37 @@ func (c chain) ReadAt(p []byte, off int64) (int, error) { return ReadExtents(c, 
 // ReadExtents reads the content of d at off by its extents, as Disk.ReadAt
 // does. A layer that has Encoded runs of its own cannot use it for them.
 func ReadExtents(d Disk, p []byte, off int64) (int, error) {
+	return ReadWithin(d.Size(), p, off, func(p []byte, off int64) error {
+		for len(p) > 0 {
+			e, err := d.Extent(off, int64(len(p)))
+			if err != nil {
+				return err
+			}
+			if err := e.Read(p[:e.Length]); err != nil {
+				return err
+			}
+			p, off = p[e.Length:], off+e.Length
+		}
+		return nil
+	})
+}
+
+// ReadWithin does what Disk.ReadAt promises at the end of a disk of size
+// bytes, and leaves to read what lies before it: read fills all of its slice
+// or fails.
+func ReadWithin(size int64, p []byte, off int64, read func(p []byte, off int64) error) (int, error) {
 	if off < 0 {
 		return 0, errors.New("negative offset")
 	}
-	if off >= d.Size() {
+	if off >= size {
 		return 0, io.EOF
 	}
-	want := min(int64(len(p)), d.Size()-off)
-	done := int64(0)
-	for done < want {
-		e, err := d.Extent(off+done, want-done)
-		if err != nil {
-			return int(done), err
-		}
-		if err := e.Read(p[done:][:e.Length]); err != nil {
-			return int(done), err
-		}
-		done += e.Length
+	n := int(min(int64(len(p)), size-off))
+	if err := read(p[:n], off); err != nil {
+		return 0, err
 	}
-	if want < int64(len(p)) {
-		return int(done), io.EOF
+	if n < len(p) {
+		return n, io.EOF
 	}
-	return int(done), nil
+	return n, nil
 }

@@ -68,6 +68,10 @@ func (r *Report) runGuest(osArgs []string) error {
 	if r.Missing, err = lockIn(v); err != nil {
 		return err
 	}
+	if got := int64(len(v.memory.ram)); got < c.Memory {
+		r.Memory = got
+		r.Missing = append(r.Missing, fmt.Sprintf("the guest has %d MiB of memory and not %d: address space is limited (ulimit -v)", got>>20, c.Memory>>20))
+	}
 	go first.run()
 	v.guest.watch(watch.C, c, v.threads)
 	r.fill(v)
@@ -93,7 +97,7 @@ func build(c Config) (*machine, *vcpu, error) {
 	if err := s.load(program); err != nil {
 		return nil, nil, &UnusableError{Err: err}
 	}
-	stack, err := s.prepareStack([]string{GuestName}, environment(c), v.guest.clock.khz != 0)
+	stack, err := s.prepareStack([]string{GuestName}, environment(len(v.memory.ram)), v.guest.clock.khz != 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare the stack: %w", err)
 	}
@@ -143,11 +147,11 @@ func assemble(exe *os.File, c Config) (*machine, error) {
 // environment is the guest's: no signals to preempt goroutines by, since the
 // guest gets none; no look for how many processors there are; and a heap that
 // stays clear of the memory limit.
-func environment(c Config) []string {
+func environment(memory int) []string {
 	return []string{
 		"GODEBUG=asyncpreemptoff=1",
 		fmt.Sprintf("GOMAXPROCS=%d", runtime.NumCPU()),
-		fmt.Sprintf("GOMEMLIMIT=%d", c.Memory/8*5),
+		fmt.Sprintf("GOMEMLIMIT=%d", memory/8*5),
 	}
 }
 

@@ -3,6 +3,7 @@
 package kvm
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -19,12 +20,17 @@ type memory struct {
 
 // newMemory reserves the regions: ram of size bytes, and behind image the
 // first length bytes of the file fd. Nothing of ram takes up memory before the
-// guest has touched it.
+// guest has touched it. Where address space is limited (RLIMIT_AS) ram may be
+// as small as MinMemory.
 func newMemory(size int64, fd int, length int64) (*memory, error) {
 	if length <= 0 || length > maxImage {
 		return nil, fmt.Errorf("executable of %d bytes", length)
 	}
 	ram, err := reserveAligned(roundUp(uint64(size), blockSize))
+	for errors.Is(err, unix.ENOMEM) && size/2 >= MinMemory {
+		size /= 2
+		ram, err = reserveAligned(roundUp(uint64(size), blockSize))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -57,15 +63,18 @@ func reserve(size uint64) ([]byte, error) {
 	b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
-		return nil, fmt.Errorf("reserve %d MiB of address space for the guest (see ulimit -v and --memory): %w", size>>20, err)
+		return nil, fmt.Errorf("reserve %d MiB of address space for the guest (see ulimit -v): %w", size>>20, err)
 	}
 	return b, nil
 }
 
+// headroom is the address space that has to be left for the VMM itself.
+const headroom = 64 << 20
+
 // reserveAligned reserves size bytes that begin at a multiple of blockSize, so
 // that blocks can be huge pages of the VMM too.
 func reserveAligned(size uint64) ([]byte, error) {
-	b, err := reserve(size + blockSize)
+	b, err := reserve(size + blockSize + headroom)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,8 @@ type Report struct {
 	Emulated bool `json:"emulated"`
 	// Clock says that the guest told the time without exits.
 	Clock bool `json:"clock"`
-	// Missing are the locks that the VMM could not put on itself.
+	// Missing is what could not be had here, each in a line: a lock on the VMM,
+	// memory.
 	Missing []string `json:"missing"`
 	// Limits, for the words of an error.
 	Memory  int64         `json:"memory"`

@@ -1,0 +1,92 @@
+// Package metacache reads the tables of an image through a cache of bounded
+// size, so that memory does not grow with what an image claims to be.
+package metacache
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+
+	"instar/disk"
+)
+
+// BlockSize is the unit of caching in bytes.
+const BlockSize = 64 << 10
+
+// slots is how many blocks one cache holds: 16 MiB.
+const slots = 256
+
+// A Cache reads a file in blocks and keeps some of them. Its methods may be
+// called from several goroutines at once.
+type Cache struct {
+	file  disk.File
+	slots [slots]slot
+}
+
+// A slot holds one of the blocks whose number is its own modulo slots: tables
+// are read in order, so that blocks in use rarely meet in one slot.
+type slot struct {
+	mu    sync.Mutex // held while filling
+	block atomic.Pointer[block]
+}
+
+type block struct {
+	number int64
+	data   [BlockSize]byte
+}
+
+// New returns a cache over f.
+func New(f disk.File) *Cache { return &Cache{file: f} }
+
+// get returns a block, which is never written to again.
+func (c *Cache) get(number int64) (*block, error) {
+	s := &c.slots[uint64(number)%slots]
+	if b := s.block.Load(); b != nil && b.number == number {
+		return b, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.block.Load(); b != nil && b.number == number {
+		return b, nil
+	}
+	b := &block{number: number}
+	if err := disk.ReadStored(c.file, b.data[:], number*BlockSize); err != nil {
+		return nil, err
+	}
+	s.block.Store(b)
+	return b, nil
+}
+
+// View returns n bytes of the file at off, as they are cached: at most up to
+// the end of a block, and the caller must not write to them. What lies beyond
+// the end of the file is zeros.
+func (c *Cache) View(off, n int64) ([]byte, error) {
+	b, err := c.get(off / BlockSize)
+	if err != nil {
+		return nil, err
+	}
+	in := off % BlockSize
+	return b.data[in:min(in+n, BlockSize)], nil
+}
+
+// ReadAt fills p with what the file has at off; see [disk.ReadStored].
+func (c *Cache) ReadAt(p []byte, off int64) error {
+	for len(p) > 0 {
+		v, err := c.View(off, int64(len(p)))
+		if err != nil {
+			return err
+		}
+		copy(p, v)
+		p, off = p[len(v):], off+int64(len(v))
+	}
+	return nil
+}
+
+// Uint64BE returns the big-endian number at off, a multiple of 8.
+func (c *Cache) Uint64BE(off int64) (uint64, error) {
+	v, err := c.View(off, 8)
+	if err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint64(v), nil
+}

@@ -1,0 +1,40 @@
+package raw
+
+import (
+	"fmt"
+
+	"instar/disk"
+)
+
+// unit is what the writer allocates in: a page, and the block of most file
+// systems.
+const unit = 4096
+
+// A writer has nothing to lay out: content goes where it is.
+type writer struct {
+	target disk.Target
+	dense  bool
+}
+
+func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
+	for key := range o.Values {
+		return nil, fmt.Errorf("Invalid parameter '%s'", key) //nolint:staticcheck // qemu-img's text
+	}
+	if err := t.Truncate(size); err != nil {
+		return nil, err
+	}
+	return &writer{target: t, dense: o.Dense}, nil
+}
+
+func (w *writer) Unit() int64 { return unit }
+
+func (w *writer) Place(off, _ int64) (int64, error) { return off, nil }
+
+func (w *writer) Zero(off, n int64) error {
+	if !w.dense {
+		return nil
+	}
+	return w.target.Zero(off, n)
+}
+
+func (w *writer) Finish() error { return nil }
