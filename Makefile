@@ -1,0 +1,55 @@
+# make help lists what can be made here.
+
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || \
+	echo "0.1.0-dev+$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)")
+PREFIX ?= /usr/local
+FUZZTIME ?= 10s
+PACKAGES ?= ./...
+
+export CGO_ENABLED = 0
+
+.PHONY: help build demo test lint format bench fuzz man emulated install programs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+build: ## build ./instar, one static binary
+	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o instar ./cmd/instar
+
+demo: build ## copy an image that is in the repository and check every byte of the result
+	@sh testdata/demo.sh
+
+test: programs lint ## lint, then run every test
+	go test -timeout 20m $(PACKAGES)
+
+lint: ## check formatting, go vet, staticcheck
+	@unformatted=$$(go tool gofumpt -l .) && test -z "$$unformatted" || \
+		{ echo "not formatted (make format):"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+format: ## format all Go code
+	go tool gofumpt -w .
+
+bench: build ## measure against qemu-img and cp, and write docs/benchmarks.md
+	go run ./bench -instar ./instar -o docs/benchmarks.md
+
+fuzz: ## run every fuzz target for FUZZTIME each
+	@sh test/fuzz $(FUZZTIME)
+
+man: build ## write the manual pages to ./man
+	./instar man man
+
+emulated: programs ## run the KVM wall on an emulated processor with real AMD-V semantics
+	INSTAR_EMULATED=1 go test -v -timeout 30m ./test/emulated/...
+
+install: build man ## install under PREFIX (/usr/local)
+	install -D -m 0755 instar $(DESTDIR)$(PREFIX)/bin/instar
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+
+programs:
+	@sh test/programs
+
+clean: ## remove what was built
+	rm -rf instar man bench/data
