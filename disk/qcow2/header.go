@@ -56,30 +56,30 @@ const (
 // A header is the fixed part of the file header, and what its extensions say.
 // Offsets and sizes are in bytes unless they are named otherwise.
 type header struct {
-	version            uint32
-	backingOffset      uint64
-	backingSize        uint32
-	clusterBits        uint32
-	size               uint64
-	cryptMethod        uint32
-	l1Entries          uint32
-	l1Offset           uint64
-	reftableOffset     uint64
-	reftableClusters   uint32
-	snapshots          uint32
-	snapshotsOffset    uint64
-	incompatible       uint64
-	compatible         uint64
-	autoclear          uint64
-	refcountOrder      uint32
-	length             uint32
-	compression        uint8
-	backingFile        string
-	backingFormat      string
-	dataFile           string
-	featureNames       map[uint8]string // of incompatible features, by bit
-	clusterSize        int64
-	subclustersPerUnit int // subclusters in a cluster: 1, or 32 with extended L2 entries
+	version          uint32
+	backingOffset    uint64
+	backingSize      uint32
+	clusterBits      uint32
+	size             uint64
+	cryptMethod      uint32
+	l1Entries        uint32
+	l1Offset         uint64
+	reftableOffset   uint64
+	reftableClusters uint32
+	snapshots        uint32
+	snapshotsOffset  uint64
+	incompatible     uint64
+	compatible       uint64
+	autoclear        uint64
+	refcountOrder    uint32
+	length           uint32
+	compression      uint8
+	backingFile      string
+	backingFormat    string
+	dataFile         string
+	featureNames     map[uint8]string // of incompatible features, by bit
+	clusterSize      int64
+	subclusters      int // in a cluster: 1, or 32 with extended L2 entries
 }
 
 func probe(head []byte) int {
@@ -236,9 +236,9 @@ func (h *header) checkFeatures() error {
 	case h.refcountOrder > 6:
 		return disk.Corruptf(formatName, "Reference count entry width too large; may not exceed 64 bits")
 	}
-	h.subclustersPerUnit = 1
+	h.subclusters = 1
 	if h.incompatible&featureExtendedL2 != 0 {
-		h.subclustersPerUnit = 32
+		h.subclusters = 32
 		if h.clusterSize/32 < disk.SectorSize {
 			return disk.Unsupportedf(formatName, "Unsupported subcluster size: %d", h.clusterSize/32)
 		}
@@ -320,7 +320,7 @@ func (h *header) checkTable(name string, offset, entries, most uint64) error {
 
 // l2Bits returns the binary logarithm of the number of entries of an L2 table.
 func (h *header) l2Bits() uint32 {
-	if h.subclustersPerUnit > 1 {
+	if h.subclusters > 1 {
 		return h.clusterBits - 4
 	}
 	return h.clusterBits - 3
