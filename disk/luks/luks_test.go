@@ -1,0 +1,152 @@
+package luks_test
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"instar/disk"
+	inner "instar/disk/internal/luks"
+	"instar/disk/luks"
+	"instar/internal/testutil"
+)
+
+const passphrase = "open sesame"
+
+// content is a disk's: random, with a run of zeros in it.
+func content(size int) []byte {
+	p := make([]byte, size)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range p {
+		p[i] = byte(rnd.Uint32())
+	}
+	clear(p[size/4 : size/2])
+	return p
+}
+
+func openFile(t *testing.T, name string, pass []byte) (disk.Image, error) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return luks.Format.Open(disk.NewFile(f, st.Size()), disk.OpenOptions{Passphrase: pass})
+}
+
+// check reads an image, which begins with want, whole and by odd windows.
+func check(t *testing.T, name string, want []byte) {
+	t.Helper()
+	i, err := openFile(t, name, []byte(passphrase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i.Size() < int64(len(want)) {
+		t.Fatalf("size %d, want %d", i.Size(), len(want))
+	}
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for k := range 50 {
+		start, end := rnd.IntN(len(want)), rnd.IntN(len(want)+1)
+		if k == 0 {
+			start, end = 0, len(want)
+		}
+		if start >= end {
+			continue
+		}
+		got := make([]byte, end-start)
+		if _, err := i.ReadAt(got, int64(start)); err != nil || !bytes.Equal(got, want[start:end]) {
+			t.Fatalf("content at [%d, %d) differs (%v)", start, end, err)
+		}
+	}
+	if _, err := openFile(t, name, []byte("open barley")); !errors.Is(err, inner.ErrWrongPassphrase) {
+		t.Errorf("a wrong passphrase: %v", err)
+	}
+	locked, err := openFile(t, name, nil)
+	if err != nil || !locked.Info().Encrypted {
+		t.Fatalf("without a passphrase: %v", err)
+	}
+	if _, err := locked.ReadAt(make([]byte, 512), 0); !errors.Is(err, inner.ErrNoPassphrase) {
+		t.Errorf("content without a passphrase: %v", err)
+	}
+	if _, err := locked.Extent(0, 512); !errors.Is(err, inner.ErrNoPassphrase) {
+		t.Errorf("extents without a passphrase: %v", err)
+	}
+}
+
+// TestQEMU reads containers that qemu-img made.
+func TestQEMU(t *testing.T) {
+	qemuImg := testutil.QemuImg(t)
+	for name, options := range map[string]string{
+		"xts":   "",
+		"essiv": ",cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256,hash-alg=sha512",
+		"plain": ",cipher-mode=cbc,ivgen-alg=plain,hash-alg=sha1,cipher-alg=aes-128",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			plain, image := filepath.Join(dir, "plain"), filepath.Join(dir, "image")
+			want := content(1 << 20)
+			if err := os.WriteFile(plain, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			create(t, qemuImg, "convert", "-O", "luks", "--object", "secret,id=s,data="+passphrase,
+				"-o", "key-secret=s,iter-time=10"+options, plain, image)
+			check(t, image, want)
+		})
+	}
+}
+
+// create runs qemu-img, which fails now and then at measuring how many
+// iterations the machine does.
+func create(t *testing.T, qemuImg string, args ...string) {
+	t.Helper()
+	for range 20 {
+		out, err := exec.Command(qemuImg, args...).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if !bytes.Contains(out, []byte("Unable to get accurate CPU usage")) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	t.Fatal("qemu-img cannot measure its iterations here")
+}
+
+// TestCryptsetup reads version 2 containers, which cryptsetup can fill without
+// a device by encrypting a file in place.
+func TestCryptsetup(t *testing.T) {
+	cryptsetup := testutil.Require(t, "cryptsetup", "cryptsetup-bin")
+	for name, options := range map[string][]string{
+		"luks2 argon2id":   {"--type", "luks2", "--pbkdf", "argon2id", "--pbkdf-memory", "1024", "--pbkdf-force-iterations", "4"},
+		"luks2 argon2i":    {"--type", "luks2", "--pbkdf", "argon2i", "--pbkdf-memory", "1024", "--pbkdf-force-iterations", "4"},
+		"luks2 pbkdf2":     {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"},
+		"luks2 4k sectors": {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--sector-size", "4096"},
+		"luks2 cbc":        {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--cipher", "aes-cbc-essiv:sha256", "--key-size", "256"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			image, key := filepath.Join(dir, "image"), filepath.Join(dir, "key")
+			const head = 32 << 20 // twice what the header takes
+			want := content(1 << 20)
+			if err := os.WriteFile(image, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(image, int64(len(want)+head)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(key, []byte(passphrase), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args := append([]string{"reencrypt", "--encrypt", "--reduce-device-size", "32M", "--batch-mode", "--key-file", key}, options...)
+			testutil.Run(t, cryptsetup, append(args, image)...)
+			check(t, image, want)
+		})
+	}
+}

@@ -1,0 +1,218 @@
+// Package qcow reads the first version of QEMU's copy-on-write format.
+//
+// It has two levels of tables, as qcow2 has, and neither reference counts nor
+// snapshots; the layout is QEMU's block/qcow.c, there is no specification.
+// Clusters are stored, absent (what lies below shows through) or compressed
+// (raw deflate). Encrypted images are refused.
+package qcow
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+	"sync"
+
+	"instar/disk"
+	"instar/disk/internal/blockmap"
+	"instar/disk/internal/inflate"
+	"instar/disk/internal/metacache"
+)
+
+const (
+	formatName     = "qcow"
+	headerSize     = 48
+	maxBackingName = 1023 // bytes
+	maxL1Entries   = math.MaxInt32 / 8
+)
+
+// Format is qcow, version 1.
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+
+func probe(head []byte) int {
+	if len(head) >= 8 && string(head[:4]) == "QFI\xfb" && binary.BigEndian.Uint32(head[4:]) == 1 {
+		return 100
+	}
+	return 0
+}
+
+type image struct {
+	blockmap.Map
+	info        disk.Info
+	tables      *metacache.Cache
+	clusterBits uint
+	l2Bits      uint
+	l1Offset    int64
+	scratch     sync.Pool // *[]byte of two clusters
+}
+
+func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
+	if o.Snapshot != "" {
+		return nil, disk.Unsupportedf(formatName, "qcow images have no internal snapshots")
+	}
+	var h [headerSize]byte
+	if err := disk.ReadStored(f, h[:], 0); err != nil {
+		return nil, err
+	}
+	i := &image{tables: metacache.New(f)}
+	if err := i.readHeader(h[:]); err != nil {
+		return nil, err
+	}
+	if err := i.readBackingFile(f, h[:]); err != nil {
+		return nil, err
+	}
+	cluster := int64(1) << i.clusterBits
+	i.info.ClusterSize = cluster
+	i.scratch.New = func() any { b := make([]byte, 2*cluster); return &b }
+	i.Map = blockmap.Map{Size: i.info.VirtualSize, Block: cluster, File: f, Lookup: i.lookup, Layer: i}
+	return i, nil
+}
+
+func (i *image) readHeader(h []byte) error {
+	be := binary.BigEndian
+	size := be.Uint64(h[24:])
+	switch version := be.Uint32(h[4:]); {
+	case string(h[:4]) != "QFI\xfb":
+		return disk.Corruptf(formatName, "Image not in qcow format")
+	case version != 1:
+		return disk.Unsupportedf(formatName, "qcow (v1) does not support qcow version %d", version)
+	case size <= 1:
+		return disk.Corruptf(formatName, "Image size is too small (must be at least 2 bytes)")
+	case h[32] < 9 || h[32] > 16:
+		return disk.Corruptf(formatName, "Cluster size must be between 512 and 64k")
+	case h[33] < 9-3 || h[33] > 16-3:
+		return disk.Corruptf(formatName, "L2 table size must be between 512 and 64k")
+	}
+	i.clusterBits, i.l2Bits = uint(h[32]), uint(h[33])
+	span := uint64(1) << (i.clusterBits + i.l2Bits) // of one L2 table
+	if size > math.MaxInt64-span || (size+span-1)/span > maxL1Entries {
+		return disk.Corruptf(formatName, "Image too large")
+	}
+	switch crypt := be.Uint32(h[36:]); crypt {
+	case 0:
+	case 1:
+		i.info.Encrypted = true
+		return disk.Unsupportedf(formatName, "encrypted qcow images are not supported")
+	default:
+		return disk.Corruptf(formatName, "invalid encryption method in qcow header")
+	}
+	l1 := be.Uint64(h[40:])
+	if l1 > math.MaxInt64-8*maxL1Entries {
+		return disk.Corruptf(formatName, "L1 table offset %#x is too large", l1)
+	}
+	i.l1Offset = int64(l1)
+	i.info.Format = formatName
+	i.info.VirtualSize = int64(size) &^ (disk.SectorSize - 1)
+	return nil
+}
+
+func (i *image) readBackingFile(f disk.File, h []byte) error {
+	off, n := binary.BigEndian.Uint64(h[8:]), binary.BigEndian.Uint32(h[16:])
+	if off == 0 {
+		return nil
+	}
+	if n > maxBackingName {
+		return disk.Corruptf(formatName, "Backing file name too long")
+	}
+	if off > math.MaxInt64-maxBackingName {
+		return disk.Corruptf(formatName, "Invalid backing file offset")
+	}
+	name := make([]byte, n)
+	if err := disk.ReadStored(f, name, int64(off)); err != nil {
+		return err
+	}
+	if s, _, _ := strings.Cut(string(name), "\x00"); s != "" {
+		i.info.References = []disk.Reference{{Kind: disk.BackingFile, Names: []string{s}}}
+	}
+	return nil
+}
+
+// entry returns the L2 entry of a cluster, and for how many clusters from
+// there on it speaks: more than one where there is no L2 table.
+func (i *image) entry(index int64) (entry uint64, clusters int64, err error) {
+	perTable := int64(1) << i.l2Bits
+	l2, err := i.number(i.l1Offset + index>>i.l2Bits*8)
+	if err != nil {
+		return 0, 0, err
+	}
+	in := index & (perTable - 1)
+	if l2 == 0 {
+		return 0, perTable - in, nil
+	}
+	if l2 > math.MaxInt64-1<<20 {
+		return 0, 0, disk.Corruptf(formatName, "L2 table offset %#x is too large", l2)
+	}
+	entry, err = i.number(int64(l2) + in*8)
+	return entry, 1, err
+}
+
+func (i *image) number(off int64) (uint64, error) {
+	var p [8]byte
+	err := i.tables.ReadAt(p[:], off)
+	return binary.BigEndian.Uint64(p[:]), err
+}
+
+func (i *image) lookup(index int64) (blockmap.Entry, error) {
+	entry, clusters, err := i.entry(index)
+	switch {
+	case err != nil:
+		return blockmap.Entry{}, err
+	case entry == 0:
+		return blockmap.Entry{Kind: disk.Unallocated, Blocks: clusters}, nil
+	case entry>>63 != 0:
+		return blockmap.Entry{Kind: disk.Encoded}, nil
+	case entry%disk.SectorSize != 0:
+		return blockmap.Entry{}, disk.Corruptf(formatName, "cluster offset %#x is unaligned", entry)
+	}
+	return blockmap.Entry{Kind: disk.Data, Offset: int64(entry)}, nil
+}
+
+func (i *image) Info() *disk.Info { return &i.info }
+
+func (i *image) Size() int64 { return i.Map.Size }
+
+func (i *image) ReadAt(p []byte, off int64) (int, error) {
+	return disk.ReadWithin(i.Size(), p, off, i.read)
+}
+
+func (i *image) read(p []byte, off int64) error {
+	for len(p) > 0 {
+		e, err := i.Extent(off, int64(len(p)))
+		if err != nil {
+			return err
+		}
+		if e.Kind == disk.Encoded {
+			e.Length = min(e.Length, i.Block-off%i.Block)
+			err = i.readCompressed(p[:e.Length], off)
+		} else {
+			err = e.Read(p[:e.Length])
+		}
+		if err != nil {
+			return err
+		}
+		p, off = p[e.Length:], off+e.Length
+	}
+	return nil
+}
+
+// readCompressed fills p with content of the compressed cluster that off is
+// in, and which p does not leave. The entry holds the length of the data in its
+// upper bits, below bit 63, and the offset in the lower ones.
+func (i *image) readCompressed(p []byte, off int64) error {
+	entry, _, err := i.entry(off >> i.clusterBits)
+	if err != nil {
+		return err
+	}
+	scratch := i.scratch.Get().(*[]byte)
+	defer i.scratch.Put(scratch)
+	cluster, stored := (*scratch)[:i.Block], (*scratch)[i.Block:]
+	offsetBits := 63 - i.clusterBits
+	stored = stored[:entry>>offsetBits&uint64(i.Block-1)]
+	if err := disk.ReadStored(i.File, stored, int64(entry&(1<<offsetBits-1))); err != nil {
+		return err
+	}
+	if err := inflate.Raw(cluster, stored); err != nil {
+		return disk.Corruptf(formatName, "compressed cluster at offset %#x: %v", off&^(i.Block-1), err)
+	}
+	copy(p, cluster[off%i.Block:])
+	return nil
+}
