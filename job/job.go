@@ -57,6 +57,10 @@ type Inspect struct {
 	Format   string `json:"format,omitempty"`
 	Snapshot string `json:"snapshot,omitempty"`
 	Secret   []byte `json:"secret,omitempty"`
+	// Files are the granted descriptors behind the references that an earlier
+	// inspection listed, by index; -1 where none was granted. An image whose
+	// extents are files of their own tells more about itself with them.
+	Files []int `json:"files,omitempty"`
 }
 
 // An Inspection is what an image says about itself (see disk.Info).
