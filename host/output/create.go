@@ -1,0 +1,147 @@
+package output
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"instar/host/localfile"
+)
+
+// openFlags never wait for the other end of a pipe, nor make a terminal ours.
+const openFlags = unix.O_WRONLY | unix.O_CLOEXEC | unix.O_NOCTTY | unix.O_NONBLOCK
+
+// newMode is the mode of a new image before the umask, as in qemu's
+// block/file-posix.c.
+const newMode = 0o644
+
+// Texts of qemu.
+var (
+	errGrow   = errors.New("Cannot grow device files")
+	errResize = errors.New("Could not resize file: Invalid argument")
+)
+
+// create makes an output of Options without NoCreate.
+func create(path string, o Options) (*File, error) {
+	fd, err := unix.Open(path, openFlags, 0)
+	switch {
+	case errors.Is(err, unix.ENOENT) && path != "":
+		return createNew(path)
+	case errors.Is(err, unix.ENXIO) && kind(path) == unix.S_IFIFO:
+		return nil, errResize
+	case err != nil && kind(path) == unix.S_IFBLK:
+		return nil, notWritable(err)
+	case err != nil:
+		return nil, couldNotCreate(path, err)
+	}
+	f := &File{file: os.NewFile(uintptr(fd), path)}
+	if err := f.take(path, o); err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// take has f, which is open on what stands under path, become the output.
+func (f *File) take(path string, o Options) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.file.Fd()), &st); err != nil {
+		return couldNotCreate(path, err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return f.replace(path, &st)
+	case unix.S_IFBLK:
+		if err := f.useDevice(path); err != nil {
+			return err
+		}
+		if f.size < o.Size {
+			return errGrow
+		}
+		return nil
+	case unix.S_IFIFO:
+		return errResize
+	default:
+		return errGrow
+	}
+}
+
+// openExisting opens what is there, for NoCreate.
+func openExisting(name, path string) (*File, error) {
+	fail := func(err error) error { return fmt.Errorf("Could not open '%s': %w", name, err) }
+	fd, err := unix.Open(path, openFlags, 0)
+	switch {
+	case path == "":
+		return nil, fail(errors.New("The 'file' block driver requires a file name"))
+	case err != nil && kind(path) == unix.S_IFBLK:
+		return nil, fail(notWritable(err))
+	case err != nil:
+		return nil, fail(fmt.Errorf("Could not open '%s': %w", path, worded(err)))
+	}
+	f := &File{file: os.NewFile(uintptr(fd), path)}
+	if err := f.use(path); err != nil {
+		f.close()
+		return nil, fail(err)
+	}
+	return f, nil
+}
+
+// use has f be written as it is.
+func (f *File) use(path string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.file.Fd()), &st); err != nil {
+		return worded(err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		f.size = st.Size
+		f.existing = true
+		return f.lock(path)
+	case unix.S_IFBLK:
+		return f.useDevice(path)
+	case unix.S_IFCHR:
+		f.device = true
+		return nil
+	}
+	return fmt.Errorf("'file' driver requires '%s' to be a regular file", path)
+}
+
+// useDevice has f, open on a block device, be written as it is.
+func (f *File) useDevice(path string) error {
+	f.device = true
+	if err := f.lock(path); err != nil {
+		return err
+	}
+	var err error
+	if f.size, err = unix.Seek(int(f.file.Fd()), 0, unix.SEEK_END); err != nil {
+		return fmt.Errorf("find the size of '%s': %w", path, worded(err))
+	}
+	return nil
+}
+
+// lock takes the writer's locks on what stands under path, by a descriptor of
+// their own, since they need one that can be read from. A file that may be
+// written but not read goes without.
+func (f *File) lock(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	f.locks = os.NewFile(uintptr(fd), path)
+	return localfile.LockWrite(f.locks, path)
+}
+
+// kind returns the type of what stands under path, 0 when there is nothing.
+func kind(path string) uint32 {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return 0
+	}
+	return st.Mode & unix.S_IFMT
+}
+
+func notWritable(err error) error {
+	return fmt.Errorf("The device is not writable: %w", worded(err))
+}
