@@ -3,51 +3,52 @@ package qcow2
 import "instar/disk"
 
 // describe fills the description of the image.
-func (i *image) describe(snapshots []snapshot) {
+func (i *image) describe(snapshots []snapshot, bitmaps []any) {
 	i.info = disk.Info{
 		Format:      formatName,
 		VirtualSize: i.virtual,
 		ClusterSize: i.clusterSize,
-		Encrypted:   i.cryptMethod != 0,
+		Encrypted:   i.cryptMethod != cryptNone,
 		Dirty:       i.incompatible&featureDirty != 0,
-		Details:     i.details(),
-	}
-	if i.backingFile != "" {
-		i.info.References = append(i.info.References, disk.Reference{
-			Kind: disk.BackingFile, Names: []string{i.backingFile}, Format: i.backingFormat,
-		})
-	}
-	if i.incompatible&featureDataFile != 0 {
-		i.info.References = append(i.info.References, disk.Reference{
-			Kind: disk.DataFile, Names: []string{i.dataFile}, Format: "raw",
-		})
+		References:  i.references(),
+		Details:     i.details(bitmaps),
 	}
 	for _, s := range snapshots {
 		i.info.Snapshots = append(i.info.Snapshots, s.Snapshot)
 	}
 }
 
-func (i *image) details() []disk.Detail {
-	compat, compression := "1.1", "zlib"
-	if i.version < 3 {
-		compat = "0.10"
+func (h *header) references() []disk.Reference {
+	var list []disk.Reference
+	if h.backingFile != "" {
+		list = append(list, disk.Reference{Kind: disk.BackingFile, Names: []string{h.backingFile}, Format: h.backingFormat})
 	}
-	if i.compression == compressionZstd {
-		compression = "zstd"
+	if h.hasDataFile() && h.dataFile != "" {
+		list = append(list, disk.Reference{Kind: disk.DataFile, Names: []string{h.dataFile}, Format: "raw"})
 	}
-	d := []disk.Detail{{Key: "compat", Value: compat}, {Key: "compression-type", Value: compression}}
-	add := func(key string, value any) { d = append(d, disk.Detail{Key: key, Value: value}) }
-	if i.version >= 3 {
-		add("lazy-refcounts", i.compatible&featureLazyRefcounts != 0)
+	return list
+}
+
+// details lists the fields in the order that qemu-img prints them in.
+func (h *header) details(bitmaps []any) []disk.Detail {
+	var list []disk.Detail
+	add := func(shown bool, key string, value any) {
+		if shown {
+			list = append(list, disk.Detail{Key: key, Value: value})
+		}
 	}
-	add("refcount-bits", int64(1)<<i.refcountOrder)
-	if i.incompatible&featureDataFile != 0 {
-		add("data-file", i.dataFile)
-		add("data-file-raw", i.autoclear&featureDataFileRaw != 0)
-	}
-	if i.version >= 3 {
-		add("corrupt", i.incompatible&featureCorrupt != 0)
-		add("extended-l2", i.incompatible&featureExtendedL2 != 0)
-	}
-	return d
+	v3 := h.version >= 3
+	add(!v3, "compat", "0.10")
+	add(v3, "compat", "1.1")
+	add(true, "compression-type", map[uint8]string{compressionZlib: "zlib", compressionZstd: "zstd"}[h.compression])
+	add(v3, "lazy-refcounts", h.compatible&featureLazyRefcounts != 0)
+	add(len(bitmaps) > 0, "bitmaps", bitmaps)
+	add(true, "refcount-bits", int64(1)<<h.refcountOrder)
+	add(h.dataFile != "", "data-file", h.dataFile)
+	add(h.cryptMethod == cryptAES, "encrypt", []disk.Detail{{Key: "format", Value: "aes"}})
+	add(h.cryptMethod == cryptLUKS, "encrypt", []disk.Detail{{Key: "format", Value: "luks"}})
+	add(h.hasDataFile(), "data-file-raw", h.autoclear&featureDataFileRaw != 0)
+	add(v3, "corrupt", h.incompatible&featureCorrupt != 0)
+	add(v3, "extended-l2", h.incompatible&featureExtendedL2 != 0)
+	return list
 }

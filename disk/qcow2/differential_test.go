@@ -1,48 +1,14 @@
 package qcow2_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"instar/disk"
+	"instar/disk/disktest"
 	"instar/disk/qcow2"
 	"instar/internal/testutil"
 )
-
-// A file is an image file of a test.
-func openFile(t testing.TB, path string) disk.File {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	s, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return disk.NewFile(f, s.Size())
-}
-
-func openImage(t testing.TB, path string, o disk.OpenOptions) disk.Image {
-	t.Helper()
-	img, err := qcow2.Format.Open(openFile(t, path), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return img
-}
-
-func readAll(t testing.TB, d disk.Disk) []byte {
-	t.Helper()
-	p := make([]byte, d.Size())
-	if n, err := d.ReadAt(p, 0); n != len(p) {
-		t.Fatalf("ReadAt = %d, %v; size %d", n, err, len(p))
-	}
-	return p
-}
 
 func TestContentIsQemus(t *testing.T) {
 	qemu, qio := testutil.QemuImg(t), testutil.Require(t, "qemu-io", "qemu-utils")
@@ -91,10 +57,11 @@ func TestContentIsQemus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := readAll(t, openImage(t, img, disk.OpenOptions{}))
-			if !bytes.Equal(got, wantContent) {
-				t.Error("content differs from qemu-img's")
+			image, err := os.ReadFile(img)
+			if err != nil {
+				t.Fatal(err)
 			}
+			disktest.Run(t, disktest.Config{Format: qcow2.Format, Image: image, Want: wantContent})
 		})
 	}
 }

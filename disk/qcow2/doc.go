@@ -8,6 +8,6 @@
 //
 // Limits, which are QEMU's: an L1 table of at most 32 MiB, a refcount table of
 // at most 8 MiB, 65536 snapshots in at most 64 MiB. Tables are read through a
-// cache of 16 MiB, so memory depends neither on the virtual size nor on the
+// cache of 8 MiB, so memory depends neither on the virtual size nor on the
 // cluster size.
 package qcow2

@@ -19,6 +19,7 @@ const (
 	maxReftableSize = 8 << 20  // bytes
 	maxSnapshots    = 65536
 	maxBackingName  = 1023 // bytes
+	maxDataFileName = 4095 // bytes; a longer path opens nowhere
 	v2HeaderLength  = 72   // bytes
 	v3HeaderLength  = 104  // bytes
 )
@@ -36,7 +37,15 @@ const (
 // Compatible and autoclear feature bits.
 const (
 	featureLazyRefcounts = 1 << 0 // compatible
+	featureBitmaps       = 1 << 0 // autoclear
 	featureDataFileRaw   = 1 << 1 // autoclear
+)
+
+// Encryption methods.
+const (
+	cryptNone = 0
+	cryptAES  = 1
+	cryptLUKS = 2
 )
 
 // Compression types.
@@ -51,6 +60,7 @@ const (
 	extensionBackingFormat = 0xe2792aca
 	extensionFeatureNames  = 0x6803f857
 	extensionDataFile      = 0x44415441
+	extensionBitmaps       = 0x23852875
 )
 
 // A header is the fixed part of the file header, and what its extensions say.
@@ -77,6 +87,7 @@ type header struct {
 	backingFile      string
 	backingFormat    string
 	dataFile         string
+	bitmaps          bitmapsExtension
 	featureNames     map[uint8]string // of incompatible features, by bit
 	clusterSize      int64
 	subclusters      int // in a cluster: 1, or 32 with extended L2 entries
@@ -202,6 +213,11 @@ func (h *header) readExtension(kind uint32, data []byte) error {
 		h.backingFormat = untilNUL(data)
 	case extensionDataFile:
 		h.dataFile = untilNUL(data)
+		if len(h.dataFile) > maxDataFileName {
+			return disk.Corruptf(formatName, "Data file name too long")
+		}
+	case extensionBitmaps:
+		return h.readBitmapsExtension(data)
 	case extensionFeatureNames:
 		h.featureNames = map[uint8]string{}
 		for ; len(data) >= 48; data = data[48:] {
@@ -243,14 +259,27 @@ func (h *header) checkFeatures() error {
 			return disk.Unsupportedf(formatName, "Unsupported subcluster size: %d", h.clusterSize/32)
 		}
 	}
-	switch h.cryptMethod {
-	case 0:
-		return nil
-	case 1, 2:
-		return disk.Unsupportedf(formatName, "encrypted qcow2 images are not supported yet")
+	if h.cryptMethod > cryptLUKS {
+		return disk.Unsupportedf(formatName, "Unsupported encryption method %d", h.cryptMethod)
 	}
-	return disk.Unsupportedf(formatName, "Unsupported encryption method %d", h.cryptMethod)
+	return nil
 }
+
+// checkContent returns why the content of an image whose tables are sound
+// cannot be read.
+func (h *header) checkContent() error {
+	switch {
+	case h.cryptMethod != cryptNone:
+		return disk.Unsupportedf(formatName, "encrypted qcow2 images are not supported yet")
+	case h.hasDataFile() && h.dataFile == "":
+		return disk.Corruptf(formatName, "'data-file' is required for this image")
+	case !h.hasDataFile() && h.autoclear&featureDataFileRaw != 0:
+		return disk.Corruptf(formatName, "data-file-raw requires a data file")
+	}
+	return nil
+}
+
+func (h *header) hasDataFile() bool { return h.incompatible&featureDataFile != 0 }
 
 // nameFeatures names incompatible features as the image does, and those that
 // it does not name by their bits.

@@ -21,6 +21,7 @@ type image struct {
 	data     disk.File // other clusters: file, or the external data file
 	tables   *metacache.Cache
 	clusters *clusterCache
+	refused  error // why content cannot be read; the description can
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
@@ -35,12 +36,17 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 		data:     f,
 		tables:   metacache.New(f),
 		clusters: newClusterCache(h.clusterSize, h.compression),
+		refused:  h.checkContent(),
 	}
 	snapshots, err := i.readSnapshots()
 	if err != nil {
 		return nil, err
 	}
-	i.describe(snapshots)
+	bitmaps, err := i.readBitmaps()
+	if err != nil {
+		return nil, err
+	}
+	i.describe(snapshots, bitmaps)
 	i.openDataFile(o.Files)
 	if o.Snapshot != "" {
 		err = i.selectSnapshot(o.Snapshot, snapshots)
@@ -57,6 +63,9 @@ func (i *image) Size() int64 { return i.virtual }
 
 // Extent is [disk.Disk]'s. Runs extend over neighbouring clusters and tables.
 func (i *image) Extent(off, limit int64) (disk.Extent, error) {
+	if i.refused != nil {
+		return disk.Extent{}, i.refused
+	}
 	limit = min(limit, i.virtual-off)
 	c := cursor{image: i}
 	r, err := c.runAt(off)

@@ -61,7 +61,7 @@ func (c *cursor) runAt(off int64) (run, error) {
 	e := c.entry(cluster)
 	in := off & (c.clusterSize - 1)
 	if e.compressed() {
-		if c.incompatible&featureDataFile != 0 {
+		if c.hasDataFile() {
 			return run{}, c.corrupt("Compressed cluster entry found in image with external data file (L2 offset: %#x, L2 index: %#x)", cluster)
 		}
 		return run{kind: disk.Encoded, length: c.clusterSize - in}, nil
@@ -84,7 +84,7 @@ func (c *cursor) clusterRun(e l2Entry, cluster, in int64) (run, error) {
 	case c.stored(e):
 		r.kind, r.host = disk.Data, e.offset()+in
 	}
-	return r, c.checkOffset(e, cluster)
+	return r, c.checkPlace(e, cluster, in)
 }
 
 // subclusterRun is runAt for an extended entry.
@@ -105,20 +105,27 @@ func (c *cursor) subclusterRun(e l2Entry, cluster, in int64) (run, error) {
 	}
 	n := bits.TrailingZeros32(^(same >> sub)) // shifted in are zeros, so that n ends with the cluster
 	r.length = (sub+int64(n))<<shift - in
-	return r, c.checkOffset(e, cluster)
+	return r, c.checkPlace(e, cluster, in)
 }
 
 // stored reports whether an entry has a place for its cluster. Offset 0 is one
 // only in an external data file.
 func (c *cursor) stored(e l2Entry) bool {
-	return e.offset() != 0 || (c.incompatible&featureDataFile != 0 && e.value&entryCopied != 0)
+	return e.offset() != 0 || (c.hasDataFile() && e.value&entryCopied != 0)
 }
 
-func (c *cursor) checkOffset(e l2Entry, cluster int64) error {
-	if e.offset()&(c.clusterSize-1) == 0 {
-		return nil
+// checkPlace checks where an entry has its cluster, if it has a place for it.
+// in is the offset in the cluster that is asked for.
+func (c *cursor) checkPlace(e l2Entry, cluster, in int64) error {
+	if e.offset()&(c.clusterSize-1) != 0 {
+		return disk.Corruptf(formatName, "Cluster allocation offset %#x unaligned (L2 offset: %#x, L2 index: %#x)",
+			e.offset(), c.l2Offset, c.l2Index(cluster))
 	}
-	return disk.Corruptf(formatName, "Cluster allocation offset %#x unaligned (L2 offset: %#x, L2 index: %#x)", e.offset(), c.l2Offset, c.l2Index(cluster))
+	if guest := cluster << c.clusterBits; c.hasDataFile() && c.stored(e) && e.offset() != guest {
+		return disk.Corruptf(formatName, "External data file host cluster offset %#x does not match guest cluster offset: %#x, L2 index: %#x)",
+			e.offset()+in, guest+in, c.l2Index(cluster))
+	}
+	return nil
 }
 
 // corrupt returns the error for an entry that cannot be trusted.

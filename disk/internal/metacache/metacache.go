@@ -4,6 +4,7 @@ package metacache
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -13,8 +14,10 @@ import (
 // BlockSize is the unit of caching in bytes.
 const BlockSize = 64 << 10
 
-// slots is how many blocks one cache holds: 16 MiB.
-const slots = 256
+// slots is how many blocks one cache holds: 8 MiB.
+const slots = 128
+
+var errOffset = errors.New("table offset out of range")
 
 // A Cache reads a file in blocks and keeps some of them. Its methods may be
 // called from several goroutines at once.
@@ -61,6 +64,9 @@ func (c *Cache) get(number int64) (*block, error) {
 // the end of a block, and the caller must not write to them. What lies beyond
 // the end of the file is zeros.
 func (c *Cache) View(off, n int64) ([]byte, error) {
+	if off < 0 {
+		return nil, errOffset // a sum that ran over
+	}
 	b, err := c.get(off / BlockSize)
 	if err != nil {
 		return nil, err
