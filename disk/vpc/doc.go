@@ -1,0 +1,16 @@
+// Package vpc reads Microsoft's virtual hard disks (VHD), which QEMU calls vpc
+// after Virtual PC: fixed, dynamic and differencing.
+//
+// The layout is that of Microsoft's "Virtual Hard Disk Image Format
+// Specification" 1.0 (2006). All numbers are big-endian. A fixed disk is its
+// content and, in the last 512 bytes of the file, a footer. The others begin
+// with a copy of the footer and a dynamic disk header, which says where the
+// block allocation table (BAT) is; a block is a sector bitmap and its content.
+//
+// What QEMU leaves open, or does otherwise than the specification, is done as
+// QEMU does it: which of the two sizes of the footer counts, that the sector
+// bitmaps of a dynamic disk are not looked at, and that neither the checksum of
+// the dynamic disk header nor the footer at the end of a dynamic disk matters.
+// Differencing disks, which QEMU takes for dynamic ones, are read by the
+// specification.
+package vpc

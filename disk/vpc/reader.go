@@ -1,0 +1,114 @@
+package vpc
+
+import (
+	"bytes"
+
+	"instar/disk"
+	"instar/disk/internal/blockmap"
+	"instar/disk/internal/flat"
+	"instar/disk/internal/sectormap"
+)
+
+// Format is the virtual hard disk. A fixed one has nothing to be recognized by
+// at the start of the file, and is only opened by name.
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+
+func probe(head []byte) int {
+	if bytes.HasPrefix(head, []byte(cookie)) {
+		return 100
+	}
+	return 0
+}
+
+func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
+	if o.Snapshot != "" {
+		return nil, disk.Unsupportedf(formatName, "vpc images have no internal snapshots")
+	}
+	h, err := readFooter(f)
+	if err != nil {
+		return nil, err
+	}
+	info := disk.Info{Format: formatName, VirtualSize: h.size(), Identity: identity(h.uniqueID)}
+	if h.diskType == typeFixed {
+		return &fixed{f, info}, nil
+	}
+	d, err := readDynamic(f, h.dataOffset, h.size())
+	if err != nil {
+		return nil, err
+	}
+	info.ClusterSize = d.blockSize
+	i := &sparse{dynamic: d, info: info}
+	i.Map = blockmap.Map{Size: h.size(), Block: d.blockSize, File: f, Lookup: i.lookup}
+	if h.diskType == typeDifferencing {
+		if d.bitmapSize == 0 {
+			return nil, disk.Corruptf(formatName, "Invalid block size %d", d.blockSize)
+		}
+		parent, err := d.parent(f)
+		if err != nil {
+			return nil, err
+		}
+		i.info.References = []disk.Reference{parent}
+		i.Map.Block, i.Map.Lookup = disk.SectorSize, i.lookupSector
+	}
+	return i, nil
+}
+
+// A fixed is a fixed disk.
+type fixed struct {
+	file disk.File
+	info disk.Info
+}
+
+func (i *fixed) Info() *disk.Info { return &i.info }
+
+func (i *fixed) Size() int64 { return i.info.VirtualSize }
+
+func (i *fixed) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
+
+func (i *fixed) Extent(off, limit int64) (disk.Extent, error) {
+	return flat.Extent(i.file, off, off, min(limit, i.Size()-off))
+}
+
+// A sparse is a dynamic or differencing disk.
+type sparse struct {
+	blockmap.Map
+	*dynamic
+	info disk.Info
+}
+
+func (i *sparse) Info() *disk.Info { return &i.info }
+
+func (i *sparse) Size() int64 { return i.info.VirtualSize }
+
+func (i *sparse) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
+
+// lookup finds the block of a dynamic disk.
+func (i *sparse) lookup(index int64) (blockmap.Entry, error) {
+	at, ok, err := i.block(index)
+	if err != nil || !ok {
+		return blockmap.Entry{Kind: disk.Unallocated}, err
+	}
+	return blockmap.Entry{Kind: disk.Data, Offset: at + i.bitmapSize}, nil
+}
+
+// lookupSector finds a sector of a differencing disk, and those behind it in
+// its block that the sector bitmap says the same of.
+func (i *sparse) lookupSector(sector int64) (blockmap.Entry, error) {
+	perBlock := i.blockSize / disk.SectorSize
+	in := sector % perBlock
+	at, ok, err := i.block(sector / perBlock)
+	if err != nil || !ok {
+		return blockmap.Entry{Kind: disk.Unallocated, Blocks: perBlock - in}, err
+	}
+	// A bitmap is looked at in pieces of one sector, which stand for 4096 sectors.
+	const perPiece = disk.SectorSize * 8
+	bitmap, err := i.tables.View(at+in/perPiece*disk.SectorSize, disk.SectorSize)
+	if err != nil {
+		return blockmap.Entry{}, err
+	}
+	stored, n := sectormap.Run(bitmap, sectormap.HighestFirst, in%perPiece, min(perPiece, perBlock-in/perPiece*perPiece))
+	if !stored {
+		return blockmap.Entry{Kind: disk.Unallocated, Blocks: n}, nil
+	}
+	return blockmap.Entry{Kind: disk.Data, Offset: at + i.bitmapSize + in*disk.SectorSize, Blocks: n}, nil
+}
