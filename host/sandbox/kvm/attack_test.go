@@ -58,7 +58,7 @@ func TestAttacks(t *testing.T) {
 		"memory":                  kvm.OutOfMemory,
 		"panic":                   kvm.Exited,
 		"exit":                    kvm.Exited,
-		"thread bomb":             kvm.Exited,
+		"thread bomb":             kvm.OutOfThreads,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

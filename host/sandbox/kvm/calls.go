@@ -3,16 +3,29 @@
 package kvm
 
 import (
-	"fmt"
-
 	"golang.org/x/sys/unix"
+
+	"instar/job/wall"
 )
 
-// A call carries out one system call.
-type call func(g *guest, t *thread, a args) (uint64, unix.Errno)
+// A request is a system call as the guest makes it: one of the table, with
+// arguments that the table permits.
+type request struct {
+	thread *thread
+	args   args
+	// files are what the arguments name that must name a descriptor, and are
+	// of the right kinds.
+	files [6]*file
+}
 
-// calls are the system calls of the table, by number.
-var calls = map[uint64]call{
+// args are the six arguments of a system call: RDI, RSI, RDX, R10, R8, R9.
+type args [6]uint64
+
+// A handler carries out one system call.
+type handler func(g *guest, r *request) (uint64, unix.Errno)
+
+// handlers has one for every call of the table that is carried out.
+var handlers = map[uint64]handler{
 	unix.SYS_MMAP:    (*guest).mmap,
 	unix.SYS_MUNMAP:  (*guest).munmap,
 	unix.SYS_MADVISE: (*guest).madvise,
@@ -21,7 +34,6 @@ var calls = map[uint64]call{
 	unix.SYS_EXIT:              (*guest).exit,
 	unix.SYS_EXIT_GROUP:        (*guest).exitGroup,
 	unix.SYS_ARCH_PRCTL:        (*guest).archPrctl,
-	unix.SYS_GETPID:            (*guest).getpid,
 	unix.SYS_GETTID:            (*guest).gettid,
 	unix.SYS_SCHED_GETAFFINITY: (*guest).schedGetaffinity,
 	unix.SYS_SCHED_YIELD:       (*guest).schedYield,
@@ -29,7 +41,6 @@ var calls = map[uint64]call{
 	unix.SYS_RT_SIGACTION:      (*guest).nothing,
 	unix.SYS_RT_SIGPROCMASK:    (*guest).nothing,
 	unix.SYS_SIGALTSTACK:       (*guest).nothing,
-	unix.SYS_TGKILL:            (*guest).tgkill,
 
 	unix.SYS_NANOSLEEP:     (*guest).nanosleep,
 	unix.SYS_CLOCK_GETTIME: (*guest).clockGettime,
@@ -54,54 +65,54 @@ var calls = map[uint64]call{
 	unix.SYS_COPY_FILE_RANGE: (*guest).copyFileRange,
 }
 
-// refused are the calls that a program makes at its start and can do without,
-// and what they are answered with.
-var refused = map[uint64]unix.Errno{
-	unix.SYS_OPENAT:    unix.ENOENT,
-	unix.SYS_PRCTL:     unix.EINVAL,
-	unix.SYS_PRLIMIT64: unix.EPERM,
-	unix.SYS_UNAME:     unix.ENOSYS,
-}
-
 // serve carries out the system call that t makes and returns what RAX is to
-// be: its result, or the negative of its error number.
+// be: its result, or the negative of its error number. A call that the table
+// does not permit ends the guest.
 func (g *guest) serve(t *thread, number uint64, a args) uint64 {
-	if number < maxCalls {
-		g.stats.calls[number].Add(1)
-	}
 	if number != unix.SYS_NANOSLEEP {
 		t.naps = 0
 	}
-	f, ok := calls[number]
-	if !ok {
-		errno, ok := refused[number]
-		if !ok {
-			g.stop(t, Forbidden, "the guest made a system call that it has no business with: %d(%#x, %#x, %#x, %#x, %#x, %#x)", number, a[0], a[1], a[2], a[3], a[4], a[5])
-			errno = unix.ENOSYS
-		}
+	c := wall.Lookup(number)
+	switch {
+	case c == nil:
+		return g.forbid(t, "system call %d, with which it has no business", number)
+	case !c.Permits(a):
+		return g.forbid(t, "system call %s with arguments that are not allowed: %#x", c.Name, a)
+	}
+	g.stats.calls[number].Add(1)
+	if c.Refusal != 0 {
+		return failure(c.Refusal)
+	}
+	r := request{thread: t, args: a}
+	defer g.files.releaseAll(&r)
+	if errno := g.files.open(&r, c); errno != 0 {
 		return failure(errno)
 	}
-	r, errno := f(g, t, a)
+	result, errno := handlers[number](g, &r)
 	if errno != 0 {
 		return failure(errno)
 	}
-	return r
+	return result
 }
 
 func failure(errno unix.Errno) uint64 { return -uint64(errno) }
 
+// forbid ends the guest for what it made.
+func (g *guest) forbid(t *thread, format string, a ...any) uint64 {
+	g.stop(t, Forbidden, "it made "+format, a...)
+	return failure(unix.ENOSYS)
+}
+
 // nothing answers calls about signals, of which the guest gets none.
-func (g *guest) nothing(*thread, args) (uint64, unix.Errno) { return 0, 0 }
+func (g *guest) nothing(*request) (uint64, unix.Errno) { return 0, 0 }
 
 // callCounts returns how often the guest made each system call, by name.
 func (g *guest) callCounts() map[string]uint64 {
 	counts := map[string]uint64{}
-	for number := range g.stats.calls {
-		if n := g.stats.calls[number].Load(); n > 0 {
-			counts[callName(uint64(number))] = n
+	for c := range wall.Calls() {
+		if n := g.stats.calls[c.Number].Load(); n > 0 {
+			counts[c.Name] = n
 		}
 	}
 	return counts
 }
-
-func callName(number uint64) string { return fmt.Sprintf("%d", number) }

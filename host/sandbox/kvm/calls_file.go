@@ -7,27 +7,27 @@ import (
 	"math"
 
 	"golang.org/x/sys/unix"
+
+	"instar/job/wall"
 )
 
-// maxTransfer bounds what one call moves; callers come back for the rest.
+// maxTransfer bounds what one call moves; callers come back for the rest. The
+// kernel takes 1024 pieces in one call (IOV_MAX), more than there are blocks in
+// it.
 const maxTransfer = 1 << 30
 
 // pread reads from an input straight into the guest's memory.
-func (g *guest) pread(t *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], input)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	if a[3] > math.MaxInt64 {
+func (g *guest) pread(r *request) (uint64, unix.Errno) {
+	f := r.files[0]
+	if r.args[3] > math.MaxInt64 {
 		return 0, unix.EINVAL
 	}
-	views, errno := g.space.view(t.views[:0], a[1], min(a[2], maxTransfer), true)
-	t.views = views
+	views, errno := g.space.view(r.thread.views[:0], r.args[1], min(r.args[2], maxTransfer), true)
+	r.thread.views = views
 	if errno != 0 {
 		return 0, errno
 	}
-	n, err := unix.Preadv(f.fd, views, int64(a[3]))
+	n, err := unix.Preadv(f.fd, views, int64(r.args[3]))
 	if err != nil {
 		return 0, errnoOf(err)
 	}
@@ -36,24 +36,20 @@ func (g *guest) pread(t *thread, a args) (uint64, unix.Errno) {
 }
 
 // pwrite writes to the output straight from the guest's memory.
-func (g *guest) pwrite(t *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], output)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	if a[3] > math.MaxInt64 {
+func (g *guest) pwrite(r *request) (uint64, unix.Errno) {
+	f := r.files[0]
+	if r.args[3] > math.MaxInt64 {
 		return 0, unix.EINVAL
 	}
-	if !f.mayWrite(a[3], a[2]) {
+	if !f.mayWrite(r.args[3], r.args[2]) {
 		return 0, unix.EFBIG
 	}
-	views, errno := g.space.view(t.views[:0], a[1], min(a[2], maxTransfer), false)
-	t.views = views
+	views, errno := g.space.view(r.thread.views[:0], r.args[1], min(r.args[2], maxTransfer), false)
+	r.thread.views = views
 	if errno != 0 {
 		return 0, errno
 	}
-	n, err := unix.Pwritev(f.fd, views, int64(a[3]))
+	n, err := unix.Pwritev(f.fd, views, int64(r.args[3]))
 	if err != nil {
 		return 0, errnoOf(err)
 	}
@@ -62,113 +58,65 @@ func (g *guest) pwrite(t *thread, a args) (uint64, unix.Errno) {
 }
 
 // lseek tells how long an input is and where it has data and holes.
-func (g *guest) lseek(_ *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], input)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	whence := uint32(a[2])
-	switch whence {
-	case unix.SEEK_END, unix.SEEK_DATA, unix.SEEK_HOLE:
-	default:
-		return 0, unix.EINVAL
-	}
-	offset, err := unix.Seek(f.fd, int64(a[1]), int(whence))
+func (g *guest) lseek(r *request) (uint64, unix.Errno) {
+	f := r.files[0]
+	offset, err := unix.Seek(f.fd, int64(r.args[1]), int(r.args[2]))
 	return uint64(offset), errnoOf(err)
 }
 
 // ftruncate sets the output's length.
-func (g *guest) ftruncate(_ *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], output)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	if a[1] > math.MaxInt64 {
+func (g *guest) ftruncate(r *request) (uint64, unix.Errno) {
+	f := r.files[0]
+	if r.args[1] > math.MaxInt64 {
 		return 0, unix.EINVAL
 	}
-	if !f.mayWrite(0, a[1]) {
+	if !f.mayWrite(0, r.args[1]) {
 		return 0, unix.EFBIG
 	}
-	return 0, errnoOf(unix.Ftruncate(f.fd, int64(a[1])))
-}
-
-// fallocateModes are the modes that keep to the range: allocate it, zero it,
-// punch it out.
-var fallocateModes = map[uint32]bool{
-	0:                         true,
-	unix.FALLOC_FL_KEEP_SIZE:  true,
-	unix.FALLOC_FL_ZERO_RANGE: true,
-	unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE: true,
-	unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE: true,
+	return 0, errnoOf(unix.Ftruncate(f.fd, int64(r.args[1])))
 }
 
 // fallocate allocates, zeroes or punches out a range of the output.
-func (g *guest) fallocate(_ *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], output)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	if !fallocateModes[uint32(a[1])] {
-		return 0, unix.EOPNOTSUPP
-	}
-	if a[2] > math.MaxInt64 || a[3] > math.MaxInt64 {
+func (g *guest) fallocate(r *request) (uint64, unix.Errno) {
+	f := r.files[0]
+	if r.args[2] > math.MaxInt64 || r.args[3] > math.MaxInt64 {
 		return 0, unix.EINVAL
 	}
-	if !f.mayWrite(a[2], a[3]) {
+	if !f.mayWrite(r.args[2], r.args[3]) {
 		return 0, unix.EFBIG
 	}
-	return 0, errnoOf(unix.Fallocate(f.fd, uint32(a[1]), int64(a[2]), int64(a[3])))
+	return 0, errnoOf(unix.Fallocate(f.fd, uint32(r.args[1]), int64(r.args[2]), int64(r.args[3])))
 }
 
 // fdatasync puts the output on stable storage.
-func (g *guest) fdatasync(_ *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], output)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	return 0, errnoOf(unix.Fdatasync(f.fd))
+func (g *guest) fdatasync(r *request) (uint64, unix.Errno) {
+	return 0, errnoOf(unix.Fdatasync(r.files[0].fd))
 }
 
 // copyFileRange has the kernel copy from an input to the output. Both offsets
 // are given: no descriptor here has a position of its own.
-func (g *guest) copyFileRange(_ *thread, a args) (uint64, unix.Errno) {
-	from, errno := g.files.use(a[0], input)
+func (g *guest) copyFileRange(r *request) (uint64, unix.Errno) {
+	from, to := r.files[0], r.files[2]
+	in, errno := g.offset(r.args[1])
 	if errno != 0 {
 		return 0, errno
 	}
-	defer g.files.release(from)
-	to, errno := g.files.use(a[2], output)
+	out, errno := g.offset(r.args[3])
 	if errno != 0 {
 		return 0, errno
 	}
-	defer g.files.release(to)
-	if uint32(a[5]) != 0 {
-		return 0, unix.EINVAL
-	}
-	in, errno := g.offset(a[1])
-	if errno != 0 {
-		return 0, errno
-	}
-	out, errno := g.offset(a[3])
-	if errno != 0 {
-		return 0, errno
-	}
-	if !to.mayWrite(uint64(out), a[4]) {
+	if !to.mayWrite(uint64(out), r.args[4]) {
 		return 0, unix.EFBIG
 	}
-	n, err := unix.CopyFileRange(from.fd, &in, to.fd, &out, int(min(a[4], maxTransfer)), 0)
+	n, err := unix.CopyFileRange(from.fd, &in, to.fd, &out, int(min(r.args[4], maxTransfer)), 0)
 	if err != nil {
 		return 0, errnoOf(err)
 	}
 	g.stats.offloaded.Add(uint64(n))
-	if errno := g.space.copyOut(a[1], binary.LittleEndian.AppendUint64(nil, uint64(in))); errno != 0 {
+	if errno := g.space.copyOut(r.args[1], binary.LittleEndian.AppendUint64(nil, uint64(in))); errno != 0 {
 		return 0, errno
 	}
-	return uint64(n), g.space.copyOut(a[3], binary.LittleEndian.AppendUint64(nil, uint64(out)))
+	return uint64(n), g.space.copyOut(r.args[3], binary.LittleEndian.AppendUint64(nil, uint64(out)))
 }
 
 // offset brings in the file offset that the guest has at address, where the
@@ -186,31 +134,23 @@ func (g *guest) offset(address uint64) (int64, unix.Errno) {
 }
 
 // close gives a descriptor back.
-func (g *guest) close(_ *thread, a args) (uint64, unix.Errno) {
-	return 0, g.files.remove(a[0])
+func (g *guest) close(r *request) (uint64, unix.Errno) {
+	return 0, g.files.remove(r.args[0])
 }
 
 // fcntl tells a program that its first descriptors are there.
-func (g *guest) fcntl(_ *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], standard, channel, event, polled, input, output)
-	if errno != 0 {
-		return 0, errno
+func (g *guest) fcntl(r *request) (uint64, unix.Errno) {
+	if r.args[1] == unix.F_GETFL {
+		return openFlags[r.files[0].kind], 0
 	}
-	defer g.files.release(f)
-	switch uint32(a[1]) {
-	case unix.F_GETFD:
-		return 0, 0
-	case unix.F_GETFL:
-		return openFlags[f.kind], 0
-	}
-	return 0, unix.EINVAL
+	return 0, 0
 }
 
-var openFlags = map[fileKind]uint64{
-	standard: unix.O_WRONLY,
-	channel:  unix.O_RDWR,
-	event:    unix.O_RDWR | unix.O_NONBLOCK,
-	polled:   unix.O_RDWR,
-	input:    unix.O_RDONLY,
-	output:   unix.O_WRONLY,
+var openFlags = map[wall.Kind]uint64{
+	wall.Standard: unix.O_WRONLY,
+	wall.Control:  unix.O_RDWR,
+	wall.Event:    unix.O_RDWR | unix.O_NONBLOCK,
+	wall.Poll:     unix.O_RDWR,
+	wall.Input:    unix.O_RDONLY,
+	wall.Output:   unix.O_WRONLY,
 }

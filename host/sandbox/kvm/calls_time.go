@@ -34,8 +34,9 @@ const (
 	someNaps = 4
 )
 
-func (g *guest) nanosleep(t *thread, a args) (uint64, unix.Errno) {
-	ts, errno := g.timespec(a[0])
+func (g *guest) nanosleep(r *request) (uint64, unix.Errno) {
+	t := r.thread
+	ts, errno := g.timespec(r.args[0])
 	if errno != 0 {
 		return 0, errno
 	}
@@ -61,25 +62,22 @@ func errnoOf(err error) unix.Errno {
 }
 
 // clockGettime serves a guest that has no clock of its own, see [clock].
-func (g *guest) clockGettime(_ *thread, a args) (uint64, unix.Errno) {
-	if a[0] != unix.CLOCK_REALTIME && a[0] != unix.CLOCK_MONOTONIC {
-		return 0, unix.EINVAL
-	}
+func (g *guest) clockGettime(r *request) (uint64, unix.Errno) {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(int32(a[0]), &ts); err != nil {
+	if err := unix.ClockGettime(int32(r.args[0]), &ts); err != nil {
 		return 0, errnoOf(err)
 	}
 	b := binary.LittleEndian.AppendUint64(nil, uint64(ts.Sec))
 	b = binary.LittleEndian.AppendUint64(b, uint64(ts.Nsec))
-	return 0, g.space.copyOut(a[1], b)
+	return 0, g.space.copyOut(r.args[1], b)
 }
 
 // maxRandom bounds what one call of getrandom gives.
 const maxRandom = 64 << 10
 
-func (g *guest) getrandom(t *thread, a args) (uint64, unix.Errno) {
-	n := min(a[1], maxRandom)
-	views, errno := g.space.view(t.views[:0], a[0], n, true)
+func (g *guest) getrandom(r *request) (uint64, unix.Errno) {
+	n := min(r.args[1], maxRandom)
+	views, errno := g.space.view(r.thread.views[:0], r.args[0], n, true)
 	if errno != 0 {
 		return 0, errno
 	}

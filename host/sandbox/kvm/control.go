@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"instar/job"
+	"instar/job/wall"
 )
 
 // control is the VMM's side of the control channel. What the host sends is
@@ -74,17 +75,12 @@ const (
 
 // recvmsg hands the guest what the host sent: at most the rest of one message,
 // and with its first byte the descriptor that came with it.
-func (g *guest) recvmsg(t *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], channel)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
+func (g *guest) recvmsg(r *request) (uint64, unix.Errno) {
 	var header [msghdrSize]byte
-	if errno := g.space.copyIn(header[:], a[1], true); errno != 0 {
+	if errno := g.space.copyIn(header[:], r.args[1], true); errno != 0 {
 		return 0, errno
 	}
-	views, errno := g.messageViews(t, header[:])
+	views, errno := g.messageViews(r.thread, header[:])
 	if errno != 0 {
 		return 0, errno
 	}
@@ -107,7 +103,7 @@ func (g *guest) recvmsg(t *thread, a args) (uint64, unix.Errno) {
 	le := binary.LittleEndian
 	le.PutUint32(header[msghdrNameLength:], 0)
 	le.PutUint32(header[msghdrFlags:], flags)
-	return n, g.space.copyOut(a[1], header[:])
+	return n, g.space.copyOut(r.args[1], header[:])
 }
 
 // messageViews returns the buffers that a message header names.
@@ -160,22 +156,18 @@ func (g *guest) deliverRights(header []byte, c *control) (uint32, unix.Errno) {
 
 // write writes to the control channel, to an eventfd, or to what is kept for
 // the report.
-func (g *guest) write(t *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], standard, channel, event)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	views, errno := g.space.view(t.views[:0], a[1], min(a[2], job.MaxMessage+4), false)
-	t.views = views
+func (g *guest) write(r *request) (uint64, unix.Errno) {
+	f := r.files[0]
+	views, errno := g.space.view(r.thread.views[:0], r.args[1], min(r.args[2], job.MaxMessage+4), false)
+	r.thread.views = views
 	if errno != 0 {
 		return 0, errno
 	}
 	switch f.kind {
-	case channel:
+	case wall.Control:
 		n, err := unix.Writev(g.control.fd, views)
 		return uint64(max(n, 0)), errnoOf(err)
-	case event:
+	case wall.Event:
 		return g.poll.signal(views)
 	}
 	return g.log.write(views), 0

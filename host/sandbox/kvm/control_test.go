@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"instar/job"
+	"instar/job/wall"
 )
 
 // receive makes the guest's recvmsg with n bytes of room for data and room for
@@ -20,7 +21,7 @@ func (f *fixture) receive(n, room uint64) ([]byte, int, uint32, unix.Errno) {
 	f.poke(iov, data, n)
 	f.poke(header, 0, 0, iov, 1, control, room, 0)
 	f.poke(control, 0, 0, 0, 0)
-	got, errno := f.call(unix.SYS_RECVMSG, controlDescriptor, header, 0)
+	got, errno := f.call(unix.SYS_RECVMSG, wall.ControlDescriptor, header, 0)
 	h := f.peek(header, msghdrSize)
 	fd := -1
 	if used := binary.LittleEndian.Uint64(h[msghdrControlLength:]); used > 0 {
@@ -110,7 +111,7 @@ func TestReceiveBadly(t *testing.T) {
 	} {
 		f.poke(iov, c.iov[:]...)
 		f.poke(header, c.header[:]...)
-		if _, errno := f.call(unix.SYS_RECVMSG, controlDescriptor, header, 0); errno != c.errno {
+		if _, errno := f.call(unix.SYS_RECVMSG, wall.ControlDescriptor, header, 0); errno != c.errno {
 			t.Errorf("%s: %v, want %v", name, errno, c.errno)
 		}
 	}
@@ -136,13 +137,13 @@ func TestGuestWrites(t *testing.T) {
 	if errno := f.g.space.copyOut(f.buf, []byte("raw bytes")); errno != 0 {
 		t.Fatal(errno)
 	}
-	f.must(unix.SYS_WRITE, controlDescriptor, f.buf, 9)
+	f.must(unix.SYS_WRITE, wall.ControlDescriptor, f.buf, 9)
 	got := make([]byte, 20)
 	if n, err := unix.Read(f.host, got); string(got[:max(n, 0)]) != "raw bytes" || err != nil {
 		t.Errorf("the host received %q, %v", got[:max(n, 0)], err)
 	}
 	for range 10 {
-		f.must(unix.SYS_WRITE, errorDescriptor, f.buf, 64<<10)
+		f.must(unix.SYS_WRITE, 2, f.buf, 64<<10)
 	}
 	if kept := f.g.log.bytes(); len(kept) != maxLog || !strings.HasPrefix(string(kept), "raw bytes") {
 		t.Errorf("%d bytes of the log are kept", len(kept))

@@ -8,43 +8,23 @@ import (
 	"golang.org/x/sys/unix"
 
 	"instar/job"
+	"instar/job/wall"
 )
 
-// The guest's descriptors that are there from the start. The first three are
-// there because a Go program insists on them.
-const (
-	inputDescriptor   = 0
-	outputDescriptor  = 1
-	errorDescriptor   = 2
-	controlDescriptor = 3
-	firstGranted      = 4
-)
-
-// maxFiles bounds how many descriptors the guest can have.
-const maxFiles = 4096
+// firstGranted is the lowest number of a descriptor that is not there from the
+// start.
+const firstGranted = wall.ControlDescriptor + 1
 
 // A file is what a descriptor of the guest stands for. Those that the VMM
 // grants have a descriptor of the VMM behind them.
 type file struct {
-	kind    fileKind
+	kind    wall.Kind
 	fd      int    // of the VMM; -1 if there is none
 	ceiling uint64 // for outputs, the first offset that may not be written to
 
 	uses   int // calls that are using it, under files.mu
 	closed bool
 }
-
-// fileKind says what a file may be used for.
-type fileKind int
-
-const (
-	standard fileKind = iota // what is written is kept for the report
-	channel                  // the control channel
-	event                    // an eventfd
-	polled                   // an epoll instance
-	input                    // granted for reading
-	output                   // granted for writing
-)
 
 // files are the guest's descriptors.
 type files struct {
@@ -54,10 +34,10 @@ type files struct {
 
 func newFiles() *files {
 	return &files{table: []*file{
-		inputDescriptor:   {kind: standard, fd: -1},
-		outputDescriptor:  {kind: standard, fd: -1},
-		errorDescriptor:   {kind: standard, fd: -1},
-		controlDescriptor: {kind: channel, fd: -1},
+		0:                      {kind: wall.Standard, fd: -1},
+		1:                      {kind: wall.Standard, fd: -1},
+		2:                      {kind: wall.Standard, fd: -1},
+		wall.ControlDescriptor: {kind: wall.Control, fd: -1},
 	}}
 }
 
@@ -71,7 +51,7 @@ func (t *files) add(f *file) (int, unix.Errno) {
 			return i, 0
 		}
 	}
-	if len(t.table) >= maxFiles {
+	if len(t.table) >= wall.MaxDescriptors {
 		return 0, unix.EMFILE
 	}
 	t.table = append(t.table, f)
@@ -80,9 +60,9 @@ func (t *files) add(f *file) (int, unix.Errno) {
 
 // grant makes fd, which it takes over, a descriptor of the guest's.
 func (t *files) grant(fd int, g *job.Grant) (int, unix.Errno) {
-	f := &file{kind: input, fd: fd}
+	f := &file{kind: wall.Input, fd: fd}
 	if g.Access == job.Write {
-		f.kind = output
+		f.kind = wall.Output
 		f.ceiling = uint64(max(g.Ceiling, 0))
 	}
 	number, errno := t.add(f)
@@ -92,31 +72,44 @@ func (t *files) grant(fd int, g *job.Grant) (int, unix.Errno) {
 	return number, errno
 }
 
-// use returns the file of that number if it is of one of the kinds; the caller
-// must release it. While it is in use its descriptor stays open.
-func (t *files) use(number uint64, kinds ...fileKind) (*file, unix.Errno) {
+// open finds the files that c's arguments name in r. They stay open until
+// releaseAll.
+func (t *files) open(r *request, c *wall.Call) unix.Errno {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := uint64(uint32(number)) // the kernel looks at 32 bits as well
-	if n >= uint64(len(t.table)) || t.table[n] == nil {
-		return nil, unix.EBADF
-	}
-	f := t.table[n]
-	for _, k := range kinds {
-		if f.kind == k {
-			f.uses++
-			return f, 0
+	for i := range c.Args {
+		a := &c.Args[i]
+		if a.Descriptor == 0 {
+			continue
 		}
+		f := t.at(r.args[a.Index])
+		if f == nil || f.kind&a.Descriptor == 0 {
+			return unix.EBADF
+		}
+		f.uses++
+		r.files[a.Index] = f
 	}
-	return nil, unix.EBADF
+	return 0
 }
 
-// release ends a use.
-func (t *files) release(f *file) {
+// at returns the file of that number, or nil.
+func (t *files) at(number uint64) *file {
+	if n := uint64(uint32(number)); n < uint64(len(t.table)) { // the kernel looks at 32 bits as well
+		return t.table[n]
+	}
+	return nil
+}
+
+// releaseAll ends r's use of its files.
+func (t *files) releaseAll(r *request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f.uses--
-	f.closeUnused()
+	for _, f := range r.files {
+		if f != nil {
+			f.uses--
+			f.closeUnused()
+		}
+	}
 }
 
 // remove frees the number. What was granted is closed as soon as no call uses
@@ -124,12 +117,11 @@ func (t *files) release(f *file) {
 func (t *files) remove(number uint64) unix.Errno {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := uint64(uint32(number))
-	if n < firstGranted || n >= uint64(len(t.table)) || t.table[n] == nil {
+	f := t.at(number)
+	if f == nil {
 		return unix.EBADF
 	}
-	f := t.table[n]
-	t.table[n] = nil
+	t.table[uint32(number)] = nil
 	f.closed = true
 	f.closeUnused()
 	return 0

@@ -9,6 +9,8 @@ import (
 	seccomp "github.com/elastic/go-seccomp-bpf"
 	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
+
+	"instar/job/wall"
 )
 
 // lockIn takes from the VMM, all its threads, everything that it does not need
@@ -45,7 +47,7 @@ var runRequests = []uint64{
 // Options of system calls: include/uapi/linux/prctl.h, and the flags with which
 // the Go runtime makes a thread.
 const (
-	goThreadFlags = threadFlags
+	goThreadFlags = wall.ThreadFlags &^ unix.CLONE_SETTLS
 	prSetVMA      = 0x53564d41
 )
 

@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"instar/job"
+	"instar/job/wall"
 )
 
 // FuzzCalls makes system calls with registers and memory out of data. Whatever
 // they are, the VMM survives, the input stays as it was, and nothing is written
 // to the output at or above its ceiling.
 func FuzzCalls(f *testing.F) {
-	for number := range calls {
+	for number := range handlers {
 		f.Add(binary.LittleEndian.AppendUint16(nil, uint16(number)))
 	}
 	for _, c := range [][]byte{
@@ -46,7 +47,7 @@ func FuzzCalls(f *testing.F) {
 		if info, _ := x.out.Stat(); info.Size() > ceiling {
 			t.Errorf("the output has %d bytes, its ceiling is %d", info.Size(), ceiling)
 		}
-		if free := x.g.space.frames.free(); free > testRAM/pageSize {
+		if free := x.g.space.ram.free(); free > testRAM/pageSize {
 			t.Errorf("%d pages are free of %d", free, testRAM/pageSize)
 		}
 	})
@@ -64,10 +65,10 @@ func (f *fixture) draw(data []byte) (uint64, args, []byte) {
 		data = data[k:]
 		return binary.LittleEndian.Uint64(b[:])
 	}
-	number := take(2) % (maxCalls + 1)
-	if _, ok := calls[number]; !ok {
-		numbers := make([]uint64, 0, len(calls))
-		for n := range calls {
+	number := take(2) % 513
+	if _, ok := handlers[number]; !ok {
+		numbers := make([]uint64, 0, len(handlers))
+		for n := range handlers {
 			numbers = append(numbers, n)
 		}
 		slices.Sort(numbers)
@@ -87,15 +88,22 @@ func (f *fixture) draw(data []byte) (uint64, args, []byte) {
 		case 4:
 			a[i] = pageSize * take(2)
 		case 5:
-			a[i] = []uint64{inputNo, outputNo, controlDescriptor, firstGranted + 2, firstGranted + 3, 2, ceiling, inSize}[kind>>3%8]
+			a[i] = []uint64{inputNo, outputNo, wall.ControlDescriptor, firstGranted + 2, firstGranted + 3, 2, ceiling, inSize}[kind>>3%8]
 		case 6:
 			a[i] = -take(1)
 		case 7:
 			a[i] = []uint64{
 				unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_FIXED,
 				unix.PROT_READ | unix.PROT_WRITE, blockSize, futexWait | futexPrivate, futexWake | futexPrivate,
-				threadFlags | unix.CLONE_SETTLS, noFD,
+				wall.ThreadFlags, noFD,
 			}[kind>>3%8]
+		}
+	}
+	// Most of the time what the table looks at is as it should be, or the
+	// guest would end at once.
+	for _, arg := range wall.Lookup(number).Args {
+		if arg.OneOf != nil && take(1)%64 != 0 {
+			a[arg.Index] = arg.OneOf[a[arg.Index]%uint64(len(arg.OneOf))].Value
 		}
 	}
 	switch number {

@@ -4,10 +4,13 @@ package kvm
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"instar/job/wall"
 )
 
 // A guest is what the guest's system calls act upon. It knows nothing of
@@ -22,10 +25,34 @@ type guest struct {
 	clock   clock
 	nCPU    int
 
-	stats       stats
-	outOfMemory atomic.Bool
-	over        sync.Once
-	ended       chan ending
+	stats    stats
+	shortage atomic.Pointer[Outcome] // what the guest was refused first
+	over     sync.Once
+	ended    chan ending
+}
+
+// What a guest can be refused, which the failure to come is put down to.
+var (
+	outOfMemory  = OutOfMemory
+	outOfThreads = OutOfThreads
+)
+
+// newGuest returns a guest whose threads are carried by cpus, with the control
+// channel fd.
+func newGuest(s *space, cpus processors, controlFD int) (*guest, error) {
+	poll, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	g := &guest{
+		space: s, cpus: cpus, files: newFiles(), control: newControl(controlFD), poll: poll, log: new(log),
+		nCPU: runtime.NumCPU(), ended: make(chan ending, 1),
+	}
+	g.stats.calls = map[uint64]*atomic.Uint64{}
+	for c := range wall.Calls() {
+		g.stats.calls[c.Number] = new(atomic.Uint64)
+	}
+	return g, nil
 }
 
 // processors is what carries threads.
@@ -51,18 +78,12 @@ type thread struct {
 	since   atomic.Int64 // when it last entered the guest; 0 while it is outside
 }
 
-// args are the six arguments of a system call: RDI, RSI, RDX, R10, R8, R9.
-type args [6]uint64
-
 // stats are the figures that a [Report] is made of.
 type stats struct {
-	calls                    [maxCalls]atomic.Uint64 // by number
+	calls                    map[uint64]*atomic.Uint64 // by number; one for each of the table
 	exits                    atomic.Uint64
 	read, written, offloaded atomic.Uint64 // bytes
 }
-
-// maxCalls is a number above that of every system call.
-const maxCalls = 512
 
 // An ending is how the guest came to its end.
 type ending struct {

@@ -51,13 +51,13 @@ func (s *space) load(f *elf.File) error {
 func (s *space) loadSegment(p *elf.Prog) error {
 	start := roundDown(p.Vaddr, pageSize)
 	v := interval{start, roundUp(p.Vaddr+p.Memsz, pageSize)}
-	if p.Memsz > maxImage || !mappable(v) || p.Off%pageSize != p.Vaddr%pageSize || p.Filesz > p.Memsz {
+	if p.Memsz > maxImage || p.Filesz > p.Memsz || p.Off%pageSize != p.Vaddr%pageSize {
 		return errors.New("not laid out in pages")
 	}
-	if s.taken.overlaps(v) {
-		return errors.New("overlaps another")
+	if !s.mappable(v) {
+		return errors.New("out of order, or out of bounds")
 	}
-	s.taken = s.taken.add(v)
+	s.floor = v.end
 	if p.Flags&elf.PF_W != 0 {
 		return s.loadData(p, v)
 	}
@@ -85,7 +85,7 @@ func (s *space) loadData(p *elf.Prog, v interval) error {
 	if p.Flags&elf.PF_X != 0 {
 		return errors.New("both writable and executable")
 	}
-	if errno := s.populate(v, pteUser|pteWrite|pteNoExec); errno != 0 {
+	if errno := s.populate(v); errno != 0 {
 		return errno
 	}
 	data := s.memory.at(imagePhysical+p.Off, p.Filesz)

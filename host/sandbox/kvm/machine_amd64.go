@@ -171,7 +171,7 @@ const probeOffset = 1024
 
 // newSpace returns the guest's address space with the special pages in it.
 func newSpace(m *memory) (*space, error) {
-	s := &space{memory: m, frames: newFrames(m.ram), table: newPageTable(m.system, pagesOffset)}
+	s := &space{memory: m, ram: newRAM(m.ram, m.limit), table: newPageTable(m.system, pagesOffset), floor: minAddress}
 	clockStart, probeStart, end := guestCode()
 	copy(m.system[callPageOffset:], callPage())
 	copy(m.system[callPageOffset+probeOffset:], codeBetween(probeStart, end))
@@ -202,7 +202,7 @@ func (s *space) prepareStack(args, env []string, vdso bool) (uint64, error) {
 		return 0, err
 	}
 	v := interval{stackTop - stackSize, stackTop}
-	if errno := s.populate(v, pteUser|pteWrite|pteNoExec); errno != 0 {
+	if errno := s.populate(v); errno != 0 {
 		return 0, errno
 	}
 	pointer, b := initialStack(stackTop, args, env, vdso, random)

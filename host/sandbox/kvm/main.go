@@ -68,7 +68,7 @@ func (r *Report) runGuest(osArgs []string) error {
 	if r.Missing, err = lockIn(v); err != nil {
 		return err
 	}
-	if got := int64(len(v.memory.ram)); got < c.Memory {
+	if got := int64(v.memory.limit); got < c.Memory {
 		r.Memory = got
 		r.Missing = append(r.Missing, fmt.Sprintf("the guest has %d MiB of memory and not %d: address space is limited (ulimit -v)", got>>20, c.Memory>>20))
 	}
@@ -97,7 +97,7 @@ func build(c Config) (*machine, *vcpu, error) {
 	if err := s.load(program); err != nil {
 		return nil, nil, &UnusableError{Err: err}
 	}
-	stack, err := s.prepareStack([]string{GuestName}, environment(len(v.memory.ram)), v.guest.clock.khz != 0)
+	stack, err := s.prepareStack([]string{GuestName}, environment(v.memory.limit), v.guest.clock.khz != 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare the stack: %w", err)
 	}
@@ -130,13 +130,8 @@ func assemble(exe *os.File, c Config) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	poll, err := newPoller()
-	if err != nil {
+	if v.guest, err = newGuest(s, v, controlFD); err != nil {
 		return nil, err
-	}
-	v.guest = &guest{
-		space: s, files: newFiles(), control: newControl(controlFD), poll: poll, log: new(log),
-		cpus: v, nCPU: runtime.NumCPU(), ended: make(chan ending, 1),
 	}
 	if v.steadyCounter() {
 		v.guest.clock.khz = v.counterRate()
@@ -147,7 +142,7 @@ func assemble(exe *os.File, c Config) (*machine, error) {
 // environment is the guest's: no signals to preempt goroutines by, since the
 // guest gets none; no look for how many processors there are; and a heap that
 // stays clear of the memory limit.
-func environment(memory int) []string {
+func environment(memory uint64) []string {
 	return []string{
 		"GODEBUG=asyncpreemptoff=1",
 		fmt.Sprintf("GOMAXPROCS=%d", runtime.NumCPU()),
@@ -160,8 +155,8 @@ func (r *Report) fill(v *machine) {
 	g := v.guest
 	end := <-g.ended
 	r.Outcome, r.Code, r.Detail, r.Log = end.outcome, end.code, end.detail, g.log.bytes()
-	if r.Outcome == Exited && r.Code != 0 && g.outOfMemory.Load() {
-		r.Outcome = OutOfMemory
+	if short := g.shortage.Load(); short != nil && r.Outcome == Exited && r.Code != 0 {
+		r.Outcome = *short
 	}
 	r.Exits = g.stats.exits.Load()
 	r.Calls = g.callCounts()

@@ -16,25 +16,31 @@ type memory struct {
 	system []byte // written by the VMM alone
 	image  []byte // the executable file, read-only
 	ram    []byte // the guest's own
+	limit  uint64 // how many bytes of ram it may have at a time
 }
 
-// newMemory reserves the regions: ram of size bytes, and behind image the
-// first length bytes of the file fd. Nothing of ram takes up memory before the
-// guest has touched it. Where address space is limited (RLIMIT_AS) ram may be
-// as small as MinMemory.
+// scatter is by how much RAM is longer than what the guest may have of it: a
+// block of RAM is bound to its address even if the guest uses one page of it.
+const scatter = 64 << 20
+
+// newMemory reserves the regions: ram for a guest that may have size bytes, and
+// behind image the first length bytes of the file fd. Nothing of ram takes up
+// memory before the guest has touched it. Where address space is limited
+// (RLIMIT_AS) the guest may get less, but not less than MinMemory.
 func newMemory(size int64, fd int, length int64) (*memory, error) {
 	if length <= 0 || length > maxImage {
 		return nil, fmt.Errorf("executable of %d bytes", length)
 	}
-	ram, err := reserveAligned(roundUp(uint64(size), blockSize))
-	for errors.Is(err, unix.ENOMEM) && size/2 >= MinMemory {
-		size /= 2
-		ram, err = reserveAligned(roundUp(uint64(size), blockSize))
+	limit := roundUp(uint64(size), blockSize)
+	ram, err := reserveAligned(limit + scatter)
+	for errors.Is(err, unix.ENOMEM) && limit/2 >= MinMemory {
+		limit = roundUp(limit/2, blockSize)
+		ram, err = reserveAligned(limit + scatter)
 	}
 	if err != nil {
 		return nil, err
 	}
-	system, err := reserve(tableBudget(size))
+	system, err := reserve(pagesOffset + tableBudget(uint64(len(ram)), uint64(length)))
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +48,7 @@ func newMemory(size int64, fd int, length int64) (*memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map the executable: %w", err)
 	}
-	return &memory{system: system, image: image, ram: ram}, nil
+	return &memory{system: system, image: image, ram: ram, limit: limit}, nil
 }
 
 // release gives the regions back.
@@ -52,9 +58,13 @@ func (m *memory) release() {
 	}
 }
 
-// tableBudget returns how much of the system region page tables may take up
-// for a guest of that size: twice what a dense address space needs, and some.
-func tableBudget(size int64) uint64 { return roundUp(4<<20+uint64(size)/256, pageSize) }
+// tableBudget returns how many bytes page tables can take up at most: tables of
+// three levels for each block of RAM, wherever it is bound, and for each block
+// of the program's image, and some for the special pages.
+func tableBudget(ram, image uint64) uint64 {
+	const special = 16
+	return (3*(ram/blockSize) + 3*(image/blockSize+2) + special) * pageSize
+}
 
 func reserve(size uint64) ([]byte, error) {
 	if size > math.MaxInt64 {

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"instar/job/wall"
 )
 
 // A poller is the epoll instance and the eventfd that a Go program makes to
@@ -27,21 +29,21 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd}, err
 }
 
-func (g *guest) epollCreate(_ *thread, a args) (uint64, unix.Errno) {
-	if a[0]&^unix.EPOLL_CLOEXEC != 0 {
+func (g *guest) epollCreate(r *request) (uint64, unix.Errno) {
+	if r.args[0]&^unix.EPOLL_CLOEXEC != 0 {
 		return 0, unix.EINVAL
 	}
-	return g.addOnce(&g.poll.created, polled)
+	return g.addOnce(&g.poll.created, wall.Poll)
 }
 
-func (g *guest) eventfd(_ *thread, a args) (uint64, unix.Errno) {
-	if a[0] != 0 || a[1]&^(unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) != 0 {
+func (g *guest) eventfd(r *request) (uint64, unix.Errno) {
+	if r.args[0] != 0 || r.args[1]&^(unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) != 0 {
 		return 0, unix.EINVAL
 	}
-	return g.addOnce(&g.poll.opened, event)
+	return g.addOnce(&g.poll.opened, wall.Event)
 }
 
-func (g *guest) addOnce(done *bool, kind fileKind) (uint64, unix.Errno) {
+func (g *guest) addOnce(done *bool, kind wall.Kind) (uint64, unix.Errno) {
 	g.poll.mu.Lock()
 	defer g.poll.mu.Unlock()
 	if *done {
@@ -53,22 +55,12 @@ func (g *guest) addOnce(done *bool, kind fileKind) (uint64, unix.Errno) {
 }
 
 // epollCtl adds the eventfd.
-func (g *guest) epollCtl(_ *thread, a args) (uint64, unix.Errno) {
-	p, errno := g.files.use(a[0], polled)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(p)
-	f, errno := g.files.use(a[2], event)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	if uint32(a[1]) != unix.EPOLL_CTL_ADD {
+func (g *guest) epollCtl(r *request) (uint64, unix.Errno) {
+	if uint32(r.args[1]) != unix.EPOLL_CTL_ADD {
 		return 0, unix.EINVAL
 	}
 	var b [12]byte // struct epoll_event is packed
-	if errno := g.space.copyIn(b[:], a[3], false); errno != 0 {
+	if errno := g.space.copyIn(b[:], r.args[3], false); errno != 0 {
 		return 0, errno
 	}
 	g.poll.mu.Lock()
@@ -79,13 +71,8 @@ func (g *guest) epollCtl(_ *thread, a args) (uint64, unix.Errno) {
 }
 
 // epollWait waits for the eventfd.
-func (g *guest) epollWait(_ *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], polled)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	if int32(uint32(a[2])) <= 0 {
+func (g *guest) epollWait(r *request) (uint64, unix.Errno) {
+	if int32(uint32(r.args[2])) <= 0 {
 		return 0, unix.EINVAL
 	}
 	g.poll.mu.Lock()
@@ -95,30 +82,25 @@ func (g *guest) epollWait(_ *thread, a args) (uint64, unix.Errno) {
 	if !watched {
 		fds[0].Fd = -1
 	}
-	n, err := unix.Poll(fds, int(int32(uint32(a[3]))))
+	n, err := unix.Poll(fds, int(int32(uint32(r.args[3]))))
 	if err != nil || n <= 0 {
 		return 0, errnoOf(err)
 	}
 	b := binary.LittleEndian.AppendUint32(nil, unix.EPOLLIN)
 	b = binary.LittleEndian.AppendUint64(b, data)
-	return 1, g.space.copyOut(a[1], b)
+	return 1, g.space.copyOut(r.args[1], b)
 }
 
 // read takes what the eventfd counted.
-func (g *guest) read(t *thread, a args) (uint64, unix.Errno) {
-	f, errno := g.files.use(a[0], event)
-	if errno != 0 {
-		return 0, errno
-	}
-	defer g.files.release(f)
-	if a[2] < 8 {
+func (g *guest) read(r *request) (uint64, unix.Errno) {
+	if r.args[2] < 8 {
 		return 0, unix.EINVAL
 	}
 	var b [8]byte
 	if n, err := unix.Read(g.poll.fd, b[:]); n != len(b) {
 		return 0, errnoOf(err)
 	}
-	return uint64(len(b)), g.space.copyOut(a[1], b[:])
+	return uint64(len(b)), g.space.copyOut(r.args[1], b[:])
 }
 
 // signal adds to what the eventfd counts.

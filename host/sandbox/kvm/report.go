@@ -13,14 +13,15 @@ type Outcome string
 
 // The outcomes.
 const (
-	Exited      Outcome = "exited"        // by itself, with a code
-	Crashed     Outcome = "crashed"       // a fault, or an instruction that it may not execute
-	Forbidden   Outcome = "forbidden"     // a system call outside the table
-	OutOfMemory Outcome = "out of memory" // it reached its memory limit
-	Stalled     Outcome = "stalled"       // it ran on without a system call
-	TimedOut    Outcome = "timed out"     // it reached its time limit
-	Unusable    Outcome = "unusable"      // it could not be started: no microVM here
-	Failed      Outcome = "failed"        // the VMM failed
+	Exited       Outcome = "exited"         // by itself, with a code
+	Crashed      Outcome = "crashed"        // a fault, or an instruction that it may not execute
+	Forbidden    Outcome = "forbidden"      // a system call outside the table
+	OutOfMemory  Outcome = "out of memory"  // it reached its memory limit
+	OutOfThreads Outcome = "out of threads" // it asked for more virtual processors than there are
+	Stalled      Outcome = "stalled"        // it ran on without a system call
+	TimedOut     Outcome = "timed out"      // it reached its time limit
+	Unusable     Outcome = "unusable"       // it could not be started: no microVM here
+	Failed       Outcome = "failed"         // the VMM failed
 )
 
 // A Report is the VMM's last word.
@@ -83,6 +84,8 @@ func (r *Report) message() string {
 		return "the worker was ended: " + r.Detail
 	case OutOfMemory:
 		return fmt.Sprintf("the worker needs more memory than its limit of %d MiB (see --memory)", r.Memory>>20)
+	case OutOfThreads:
+		return fmt.Sprintf("the worker needs more threads than the %d that it has", r.VCPUs)
 	case Stalled:
 		return fmt.Sprintf("the worker ran for %v without a system call: it hangs", r.Stall)
 	case TimedOut:
@@ -120,7 +123,7 @@ const (
 
 func (r *Report) check() error {
 	switch r.Outcome {
-	case Exited, Crashed, Forbidden, OutOfMemory, Stalled, TimedOut, Unusable, Failed:
+	case Exited, Crashed, Forbidden, OutOfMemory, OutOfThreads, Stalled, TimedOut, Unusable, Failed:
 	default:
 		return fmt.Errorf("unknown outcome %q", r.Outcome)
 	}

@@ -3,12 +3,14 @@
 package kvm
 
 import (
+	"iter"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// A space is the guest's address space.
+// A space is the guest's address space: the program, and above floor what the
+// guest maps, RAM that can be read and written.
 //
 // The VMM reads and writes guest memory through it, by the guest's addresses
 // and with the guest's permissions. The guest can change what it has mapped
@@ -17,14 +19,15 @@ import (
 type space struct {
 	mu     sync.RWMutex
 	memory *memory
-	frames *frames
+	ram    *ram
 	table  *pageTable
+	floor  uint64    // the lowest address that the guest may map
 	taken  intervals // what mmap gave out, with or without memory behind it
 }
 
 // view appends to views, in the VMM's address space, the n bytes of the guest
-// at address, all of which must be mapped, and writable if write is set. The
-// views are fewer bytes than n when there would be more than maxViews of them.
+// at address, all of which must be mapped, and writable if write is set. There
+// is at most one view for each block that they touch.
 func (s *space) view(views [][]byte, address, n uint64, write bool) ([][]byte, unix.Errno) {
 	if address > endOfUserAddress || n > endOfUserAddress-address {
 		return views, unix.EFAULT
@@ -46,9 +49,6 @@ func (s *space) view(views [][]byte, address, n uint64, write bool) ([][]byte, u
 			run.start = physical
 		}
 		run.end = physical + length
-		if len(views) == maxViews {
-			break
-		}
 		b := s.memory.at(run.start, run.end-run.start)
 		if b == nil {
 			return views, unix.EFAULT
@@ -58,10 +58,6 @@ func (s *space) view(views [][]byte, address, n uint64, write bool) ([][]byte, u
 	}
 	return views, 0
 }
-
-// maxViews is the greatest number of pieces that the kernel takes in one call
-// (IOV_MAX).
-const maxViews = 1024
 
 func allows(e uint64, write bool) bool {
 	return e&pteUser != 0 && (!write || e&pteWrite != 0)
@@ -95,10 +91,13 @@ func (s *space) copyOut(address uint64, p []byte) unix.Errno {
 	return 0
 }
 
+// ramFlags are the rights to a page of RAM, all of them alike.
+const ramFlags = pteUser | pteWrite | pteNoExec
+
 // place takes size bytes of address space, at hint if they are free there, and
 // returns where.
 func (s *space) place(hint, size uint64) (uint64, unix.Errno) {
-	if want := (interval{hint, hint + size}); hint != 0 && mappable(want) && !s.taken.overlaps(want) {
+	if want := (interval{hint, hint + size}); s.mappable(want) && !s.taken.overlaps(want) {
 		return hint, s.take(want)
 	}
 	align := uint64(pageSize)
@@ -106,7 +105,7 @@ func (s *space) place(hint, size uint64) (uint64, unix.Errno) {
 		align = blockSize
 	}
 	start := s.taken.below(searchTop, size, align)
-	if start == 0 {
+	if start < s.floor {
 		return 0, unix.ENOMEM
 	}
 	return start, s.take(interval{start, start + size})
@@ -120,51 +119,52 @@ func (s *space) take(v interval) unix.Errno {
 	return 0
 }
 
-func mappable(v interval) bool {
-	return v.start >= minAddress && v.start < v.end && v.end <= maxAddress
+func (s *space) mappable(v interval) bool {
+	return v.start >= s.floor && v.start < v.end && v.end <= maxAddress
 }
 
 // populate has memory that reads as zeros behind every page of v, none of
 // which may have any.
-func (s *space) populate(v interval, flags uint64) unix.Errno {
-	if (v.end-v.start)/pageSize > s.frames.free() {
+func (s *space) populate(v interval) unix.Errno {
+	if (v.end-v.start)/pageSize > s.ram.free() {
 		return unix.ENOMEM
 	}
 	for address := v.start; address < v.end; {
-		size, err := s.back(address, v.end-address, flags)
-		if err != nil {
-			s.unmap(interval{v.start, address})
+		end := min(v.end, roundDown(address, blockSize)+blockSize)
+		if err := s.back(interval{address, end}); err != nil {
+			s.unmap(interval{v.start, end})
 			return unix.ENOMEM
 		}
-		address += size
+		address = end
 	}
 	return 0
 }
 
-// back has memory behind the block, or else the page, at address, and returns
-// its size. room is the number of bytes that are to be backed from there on.
-func (s *space) back(address, room, flags uint64) (uint64, error) {
-	if address%blockSize == 0 && room >= blockSize {
-		if offset, ok := s.frames.block(); ok {
-			done, err := s.table.mapBlock(address, ramPhysical+offset, flags)
-			if done {
-				return blockSize, nil
-			}
-			s.frames.release(offset, blockSize)
-			if err != nil {
-				return 0, err
-			}
+// back has memory behind v, which is a block or lies within one.
+func (s *space) back(v interval) error {
+	block := roundDown(v.start, blockSize)
+	offset, ok := s.ram.bind(block)
+	if !ok {
+		return unix.ENOMEM
+	}
+	physical := ramPhysical + offset
+	if v.end-v.start == blockSize {
+		done, err := s.table.mapBlock(block, physical, ramFlags)
+		if err != nil {
+			return err
+		}
+		if done {
+			s.ram.take(pagesPerBlock)
+			return nil
 		}
 	}
-	offset, ok := s.frames.page()
-	if !ok {
-		return 0, unix.ENOMEM
+	for page := v.start; page < v.end; page += pageSize {
+		if err := s.table.mapPage(page, physical+page-block, ramFlags); err != nil {
+			return err
+		}
+		s.ram.take(1)
 	}
-	if err := s.table.mapPage(address, ramPhysical+offset, flags); err != nil {
-		s.frames.release(offset, pageSize)
-		return 0, err
-	}
-	return pageSize, nil
+	return nil
 }
 
 // unmap takes the memory away from behind v.
@@ -172,9 +172,20 @@ func (s *space) unmap(v interval) unix.Errno {
 	if !s.cut(v.start) || !s.cut(v.end) {
 		return unix.ENOMEM
 	}
-	// An entry has to be gone before its memory is discarded, which flushes
-	// it.
-	s.ram(v, func(l leaf) { l.store(0) }, s.frames.discard, s.frames.release)
+	for piece, offset := range s.pieces(v) {
+		// The entries have to be gone before the memory is discarded, which
+		// flushes them.
+		for address := piece.start; ; {
+			l, ok := s.table.first(address, piece.end)
+			if !ok {
+				break
+			}
+			l.store(0)
+			s.ram.release(l.size / pageSize)
+			address = l.address + l.size
+		}
+		s.ram.discard(offset, piece.end-piece.start)
+	}
 	return 0
 }
 
@@ -190,45 +201,29 @@ func (s *space) cut(address uint64) bool {
 // discard gives the memory behind v back to the system; what is mapped stays
 // mapped and reads as zeros.
 func (s *space) discard(v interval) {
-	s.ram(v, func(leaf) {}, s.frames.discard, func(uint64, uint64) {})
+	for piece, offset := range s.pieces(v) {
+		s.ram.discard(offset, piece.end-piece.start)
+	}
 }
 
-// ram visits the leaves that map something of v: each first, then the pieces
-// of RAM, as offset and size, that they and v have in common, as large as they
-// come, and then the leaves' RAM one by one.
-func (s *space) ram(v interval, entry func(leaf), piece, frame func(offset, size uint64)) {
-	var run interval
-	var pending []interval
-	finish := func() {
-		if run.end > run.start {
-			piece(run.start, run.end-run.start)
+// pieces returns the parts of v in each block that has memory behind it, and
+// where in RAM it is.
+func (s *space) pieces(v interval) iter.Seq2[interval, uint64] {
+	return func(yield func(interval, uint64) bool) {
+		for address := v.start; address < v.end; {
+			l, ok := s.table.first(address, v.end)
+			if !ok {
+				return
+			}
+			block := roundDown(l.address, blockSize)
+			piece := interval{max(block, v.start), min(block+blockSize, v.end)}
+			offset := s.ram.behind[block]
+			if !yield(piece, offset+piece.start-block) {
+				return
+			}
+			address = block + blockSize
 		}
-		for _, p := range pending {
-			frame(p.start, p.end-p.start)
-		}
-		pending = pending[:0]
 	}
-	for address := v.start; address < v.end; {
-		l, ok := s.table.first(address, v.end)
-		if !ok {
-			break
-		}
-		physical := l.physical()
-		from, to := max(l.address, v.start), min(l.address+l.size, v.end)
-		address = l.address + l.size
-		entry(l)
-		if physical < ramPhysical {
-			continue
-		}
-		start := physical - ramPhysical + (from - l.address)
-		if start != run.end || len(pending) == 0 {
-			finish()
-			run.start = start
-		}
-		run.end = start + (to - from)
-		pending = append(pending, interval{physical - ramPhysical, physical - ramPhysical + l.size})
-	}
-	finish()
 }
 
 // mapShared has the page at address lead to memory outside the guest's RAM.
@@ -240,5 +235,5 @@ func (s *space) mapShared(address, physical, flags uint64) error {
 func (s *space) peak() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return int64(s.frames.peak * pageSize)
+	return int64(s.ram.peak * pageSize)
 }
