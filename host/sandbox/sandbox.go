@@ -4,18 +4,21 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
-	"os/exec"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"instar/host/sandbox/kvm"
 	"instar/job"
 )
 
@@ -44,6 +47,22 @@ type Options struct {
 	Executable string
 }
 
+func (o Options) withDefaults() Options {
+	if o.Wall == "" {
+		o.Wall = Auto
+	}
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
+	if o.Executable == "" {
+		o.Executable = "/proc/self/exe"
+	}
+	return o
+}
+
 // A Worker is a running guest. It serves one goroutine at a time; to stop it
 // early, cancel the context of the call that waits for it.
 type Worker struct {
@@ -65,18 +84,7 @@ type Worker struct {
 // error is an *UnavailableError when a wall was asked for that cannot be had.
 // When ctx ends the worker is killed.
 func Start(ctx context.Context, o Options) (*Worker, error) {
-	if o.Wall == "" {
-		o.Wall = Auto
-	}
-	if o.Memory == 0 {
-		o.Memory = DefaultMemory
-	}
-	if o.Warn == nil {
-		o.Warn = func(string) {}
-	}
-	if o.Executable == "" {
-		o.Executable = "/proc/self/exe"
-	}
+	o = o.withDefaults()
 	if o.Wall != Auto {
 		w, err := start(ctx, o.Wall, o)
 		if err != nil {
@@ -111,33 +119,69 @@ func unavailable(wall Wall, err error) error {
 	if errors.As(err, &u) {
 		return err
 	}
-	return &UnavailableError{Wall: wall, Err: err, Hint: "see instar doctor"}
+	return &UnavailableError{Wall: wall, Err: err, Hint: cmp.Or(hint(err), "see instar doctor")}
 }
 
-// start starts a worker behind one wall and waits until it is ready.
+// hint returns what to do about a wall that could not be had because of err, if
+// anything is known.
+func hint(err error) string {
+	var u *kvm.UnusableError
+	if errors.As(err, &u) {
+		return u.Hint
+	}
+	return ""
+}
+
+// start starts a worker behind one wall and waits until it is ready. Where the
+// wall can be built in several ways, it takes the first that works.
 func start(ctx context.Context, wall Wall, o Options) (*Worker, error) {
 	drive, ok := drivers[wall]
 	if !ok {
 		return nil, fmt.Errorf("no such wall %q", wall)
 	}
-	proc, err := drive(o)
+	ways, err := drive(o)
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{proc: proc, options: o, report: Report{Wall: wall}, exited: make(chan struct{})}
-	if err := w.launch(); err != nil {
-		return nil, err
+	var tried []error
+	for _, proc := range ways {
+		w := &Worker{proc: proc, options: o, report: Report{Wall: wall}, exited: make(chan struct{})}
+		if err = w.begin(ctx); err == nil {
+			w.report.Features = proc.features(tried)
+			return w, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		tried = append(tried, err)
 	}
-	_, err = w.call(ctx, startTimeout, nil, func(m *job.Message) bool { return m.Hello != nil })
+	return nil, err
+}
+
+// begin launches the process and waits until it says that it is ready.
+func (w *Worker) begin(ctx context.Context) error {
+	if err := w.launch(); err != nil {
+		return err
+	}
+	_, err := w.call(ctx, startTimeout, nil, func(m *job.Message) bool { return m.Hello != nil })
 	if err != nil {
 		w.Close()
-		return nil, err
 	}
-	return w, nil
+	return err
 }
+
+// keepOpen sees to it that no worker inherits what this process has open: Go
+// opens nothing that it would, but whoever started this process may have left
+// something behind.
+var keepOpen = sync.OnceFunc(func() {
+	// Before Linux 5.11 it cannot be said at once; the jail closes what it
+	// inherits by itself.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+})
 
 // launch starts the process with its end of the control channel.
 func (w *Worker) launch() error {
+	keepOpen()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make the control channel: %w", err)
@@ -146,16 +190,27 @@ func (w *Worker) launch() error {
 	defer theirs.Close()
 	cmd := w.proc.command()
 	cmd.ExtraFiles = append([]*os.File{theirs}, cmd.ExtraFiles...)
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr.Setsid = true // what is typed at the terminal is for this process
+	started := make(chan error)
+	go func() {
+		// The kernel kills the worker with the thread that started it, so
+		// that thread has to stay for as long.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			w.waitErr = cmd.Wait()
+			close(w.exited)
+		}
+	}()
+	if err := <-started; err != nil {
 		unix.Close(pair[0])
+		w.proc.failed()
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	w.control, w.conn = pair[0], job.NewConn(pair[0])
 	w.proc.started()
-	go func() {
-		w.waitErr = cmd.Wait()
-		close(w.exited)
-	}()
 	return nil
 }
 
@@ -168,8 +223,7 @@ func (w *Worker) Grant(f *os.File, a job.Access, ceiling int64) (int, error) {
 		w.ceiling = ceiling
 	}
 	if a == job.Write {
-		limit := unix.Rlimit{Cur: uint64(w.ceiling), Max: uint64(w.ceiling)}
-		if err := unix.Prlimit(w.proc.command().Process.Pid, unix.RLIMIT_FSIZE, &limit, nil); err != nil {
+		if err := w.limitSize(); err != nil {
 			return 0, w.ended(fmt.Errorf("limit what the worker may write: %w", err))
 		}
 	}
@@ -180,6 +234,19 @@ func (w *Worker) Grant(f *os.File, a job.Access, ceiling int64) (int, error) {
 	}
 	w.grants++
 	return id, nil
+}
+
+// limitSize has the kernel refuse what the worker writes beyond its ceiling.
+// Only the soft limit is set, since the next ceiling may be higher; a worker
+// behind a wall cannot change it.
+func (w *Worker) limitSize() error {
+	pid := w.proc.command().Process.Pid
+	var limit unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, nil, &limit); err != nil {
+		return err
+	}
+	limit.Cur = min(uint64(w.ceiling), limit.Max)
+	return unix.Prlimit(pid, unix.RLIMIT_FSIZE, &limit, nil)
 }
 
 // Revoke has the worker close what was granted under id.
@@ -309,30 +376,3 @@ const closeTimeout = time.Second
 
 // Report says which wall the worker runs behind, and after Close what it did.
 func (w *Worker) Report() Report { return w.report }
-
-// A TimeoutError says that a job took longer than it was given.
-type TimeoutError struct{ Limit time.Duration }
-
-func (e *TimeoutError) Error() string {
-	return fmt.Sprintf("the worker exceeded the time limit of %v", e.Limit)
-}
-
-// Timeout reports true: the error is one of time.
-func (e *TimeoutError) Timeout() bool { return true }
-
-// A process is a worker's process behind one wall.
-type process interface {
-	// command is what is, or will be, run.
-	command() *exec.Cmd
-	// started is called once command runs, in the parent.
-	started()
-	// explain says why the process ended by itself, given what Wait returned.
-	explain(waitErr error) error
-	// collect adds what the process reported to r, after it ended.
-	collect(r *Report)
-}
-
-// drivers has, for each wall, what prepares a process behind it.
-var drivers = map[Wall]func(Options) (process, error){
-	None: newOpen,
-}

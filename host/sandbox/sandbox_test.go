@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,13 +14,24 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"instar/host/sandbox/jail"
+	"instar/host/sandbox/kvm"
 	"instar/job"
 )
 
 // The test binary is its own worker: the temporary file that stands for the
 // image has the name of the script that the worker plays.
 func TestMain(m *testing.M) {
-	if os.Args[0] == guestName {
+	switch os.Args[0] {
+	case kvm.VMMName:
+		os.Exit(kvm.Main())
+	case jail.Name:
+		if err := jail.Enter(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(jail.FailedExit)
+		}
+		os.Exit(playWorker())
+	case guestName:
 		os.Exit(playWorker())
 	}
 	os.Exit(m.Run())
@@ -110,10 +122,23 @@ func playWorker() int {
 	}
 }
 
+// eachWall runs a test behind each wall that this machine has.
+func eachWall(t *testing.T, test func(t *testing.T, wall Wall)) {
+	for _, wall := range []Wall{None, Jail, KVM} {
+		t.Run(string(wall), func(t *testing.T) {
+			t.Parallel()
+			test(t, wall)
+		})
+	}
+}
+
 func startTest(t *testing.T, o Options) *Worker {
 	t.Helper()
-	o.Wall = None
 	w, err := Start(context.Background(), o)
+	var u *UnavailableError
+	if errors.As(err, &u) && o.Wall == KVM {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +187,7 @@ func TestInspect(t *testing.T) {
 		"trailing":      isHostile,
 		"cut short":     isHostile,
 		"result":        isHostile,
-		"grants":        isHostile,
+		"grants":        func(err error) bool { return isHostile(err) || isCrash(err) }, // a wall has no sendmsg
 		"bad progress":  isHostile,
 		"bad size":      isHostile,
 		"odd size":      isHostile,
@@ -172,24 +197,28 @@ func TestInspect(t *testing.T) {
 		"deep details":  isHostile,
 	} {
 		t.Run(script, func(t *testing.T) {
-			w := startTest(t, Options{Timeout: time.Second})
-			id, err := w.Grant(openTest(t, os.O_RDONLY, "content"), job.Read, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = w.Inspect(context.Background(), job.Inspect{ID: id, Format: script})
-			if !want(err) {
-				t.Errorf("got %v (%T)", err, err)
-			}
-			if err != nil && strings.ContainsAny(err.Error(), "\x1b\n") {
-				t.Errorf("%q is not fit to be shown", err)
-			}
+			eachWall(t, func(t *testing.T, wall Wall) {
+				w := startTest(t, Options{Wall: wall, Timeout: time.Second})
+				id, err := w.Grant(openTest(t, os.O_RDONLY, "content"), job.Read, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = w.Inspect(context.Background(), job.Inspect{ID: id, Format: script})
+				if !want(err) {
+					t.Errorf("got %v (%T)", err, err)
+				}
+				if err != nil && strings.ContainsAny(err.Error(), "\x1b\n") {
+					t.Errorf("%q is not fit to be shown", err)
+				}
+			})
 		})
 	}
 }
 
-func TestCrashKeepsTheLog(t *testing.T) {
-	w := startTest(t, Options{})
+func TestCrashKeepsTheLog(t *testing.T) { eachWall(t, testCrashKeepsTheLog) }
+
+func testCrashKeepsTheLog(t *testing.T, wall Wall) {
+	w := startTest(t, Options{Wall: wall})
 	_, err := w.Inspect(context.Background(), job.Inspect{Format: "panics"})
 	var crash *CrashError
 	if !errors.As(err, &crash) || !strings.Contains(crash.Log, `a \x1b[31mred`) {
@@ -200,8 +229,10 @@ func TestCrashKeepsTheLog(t *testing.T) {
 	}
 }
 
-func TestCancel(t *testing.T) {
-	w := startTest(t, Options{})
+func TestCancel(t *testing.T) { eachWall(t, testCancel) }
+
+func testCancel(t *testing.T, wall Wall) {
+	w := startTest(t, Options{Wall: wall})
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if _, err := w.Inspect(ctx, job.Inspect{Format: "silent"}); !errors.Is(err, context.Canceled) {
@@ -211,9 +242,11 @@ func TestCancel(t *testing.T) {
 
 // TestCeiling shows that the kernel refuses what a worker writes beyond the
 // ceiling of its output, whatever the worker does.
-func TestCeiling(t *testing.T) {
+func TestCeiling(t *testing.T) { eachWall(t, testCeiling) }
+
+func testCeiling(t *testing.T, wall Wall) {
 	for ceiling, want := range map[int64]string{1028: "written", 1020: "file too large"} {
-		w := startTest(t, Options{})
+		w := startTest(t, Options{Wall: wall})
 		f := openTest(t, os.O_WRONLY, "")
 		id, err := w.Grant(f, job.Write, ceiling)
 		if err != nil {
