@@ -54,29 +54,29 @@ func lock(f *os.File, name string, does []int64) error {
 	alone := []int64{permWrite, permResize}
 	for _, n := range does {
 		if err := hold(f, permBase+n); err != nil {
-			return ignoreMissing(err)
+			return failed(err, name, quoted(n))
 		}
 	}
 	for _, n := range alone {
 		if err := hold(f, sharedBase+n); err != nil {
-			return ignoreMissing(err)
+			return failed(err, name, "shared "+quoted(n))
 		}
 	}
 	for _, n := range does {
 		if taken(f, sharedBase+n) {
-			return &LockError{File: name, What: fmt.Sprintf("%q", permNames[n])}
+			return &LockError{File: name, What: quoted(n)}
 		}
 	}
 	for _, n := range alone {
 		if taken(f, permBase+n) {
-			return &LockError{File: name, What: fmt.Sprintf("shared %q", permNames[n])}
+			return &LockError{File: name, What: "shared " + quoted(n)}
 		}
 	}
 	return nil
 }
 
-// hold takes a shared lock on one byte. Nobody takes an exclusive one, so that
-// it can only fail where there are no locks.
+// hold takes a shared lock on one byte. No program of qemu's takes an exclusive
+// one.
 func hold(f *os.File, at int64) error {
 	l := unix.Flock_t{Type: unix.F_RDLCK, Start: at, Len: 1}
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
@@ -89,12 +89,18 @@ func taken(f *os.File, at int64) bool {
 	return err == nil && l.Type != unix.F_UNLCK
 }
 
-// ignoreMissing drops the errors of file systems and kernels without locks.
-func ignoreMissing(err error) error {
+func quoted(n int64) string { return fmt.Sprintf("%q", permNames[n]) }
+
+// failed returns what a lock that could not be taken means: nothing where the
+// file system or the kernel has no such locks.
+func failed(err error, name, what string) error {
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return &LockError{File: name, What: what}
+	}
 	for _, missing := range []error{unix.EINVAL, unix.ENOLCK, unix.ENOTSUP, unix.ENOSYS} {
 		if errors.Is(err, missing) {
 			return nil
 		}
 	}
-	return err
+	return fmt.Errorf("lock the image: %w", err)
 }

@@ -33,8 +33,16 @@ func Path(name string) (string, error) {
 	case !ok:
 		return name, nil
 	case protocol == "file":
-		return strings.TrimPrefix(name, "file:"), nil
+		return literal(strings.TrimPrefix(name, "file:")), nil
 	default:
 		return "", &ProtocolError{Protocol: protocol}
 	}
+}
+
+// literal returns a path that leads where name does and has no protocol.
+func literal(name string) string {
+	if _, ok := Protocol(name); ok {
+		return "./" + name
+	}
+	return name
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"instar/host/localfile"
+	"instar/internal/safetext"
 )
 
 // openFlags never wait for the other end of a pipe, nor make a terminal ours.
@@ -21,13 +23,18 @@ const newMode = 0o644
 var (
 	errGrow   = errors.New("Cannot grow device files")
 	errResize = errors.New("Could not resize file: Invalid argument")
+	errNoName = errors.New("The 'file' block driver requires a file name")
 )
 
 // create makes an output of Options without NoCreate.
 func create(path string, o Options) (*File, error) {
-	fd, err := unix.Open(path, openFlags, 0)
+	flags := openFlags
+	if strings.HasSuffix(path, "/") {
+		flags |= unix.O_CREAT // never makes one, but fails as it does in qemu
+	}
+	fd, err := unix.Open(path, flags, newMode)
 	switch {
-	case errors.Is(err, unix.ENOENT) && path != "":
+	case errors.Is(err, unix.ENOENT) && path != "" && flags == openFlags:
 		return createNew(path)
 	case errors.Is(err, unix.ENXIO) && kind(path) == unix.S_IFIFO:
 		return nil, errResize
@@ -44,6 +51,30 @@ func create(path string, o Options) (*File, error) {
 	return f, nil
 }
 
+// createNew makes an output where there is nothing.
+func createNew(path string) (*File, error) {
+	f := new(File)
+	var err error
+	if f.place, err = findPlace(path); err == nil {
+		f.file, f.temp, err = openTemp(f.place, newMode)
+	}
+	if f.dir != nil && letsNoFileBeMade(err) {
+		f.file, err = f.open(f.base, newMode)
+		f.failed = remove
+	}
+	if err != nil {
+		f.close()
+		return nil, couldNotCreate(path, err)
+	}
+	return f, nil
+}
+
+// letsNoFileBeMade reports that a folder, or what confines this process, does
+// not let another file be made.
+func letsNoFileBeMade(err error) bool {
+	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)
+}
+
 // take has f, which is open on what stands under path, become the output.
 func (f *File) take(path string, o Options) error {
 	var st unix.Stat_t
@@ -52,7 +83,13 @@ func (f *File) take(path string, o Options) error {
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		return f.replace(path, &st)
+		if err := f.lock(path); err != nil {
+			return err
+		}
+		if err := f.replace(path, &st); err != nil {
+			return couldNotCreate(path, err)
+		}
+		return nil
 	case unix.S_IFBLK:
 		if err := f.useDevice(path); err != nil {
 			return err
@@ -68,17 +105,47 @@ func (f *File) take(path string, o Options) error {
 	}
 }
 
+// replace has f, which is open on a regular file, be one that will replace it;
+// or be that file, emptied, where it cannot be replaced.
+func (f *File) replace(path string, st *unix.Stat_t) (err error) {
+	if f.place, err = findPlace(path); err != nil {
+		return err
+	}
+	there, err := f.place.stat()
+	if err != nil {
+		return err
+	}
+	if !sameFile(st, &there) {
+		return errors.New("the file was replaced just now")
+	}
+	if !f.isMount(f.file) {
+		temp, name, err := openTemp(f.place, 0o600)
+		if err == nil {
+			f.file.Close()
+			f.file, f.temp, f.old = temp, name, st
+			return nil
+		}
+		if !letsNoFileBeMade(err) {
+			return err
+		}
+	}
+	f.failed = empty
+	return unix.Ftruncate(int(f.file.Fd()), 0)
+}
+
 // openExisting opens what is there, for NoCreate.
 func openExisting(name, path string) (*File, error) {
-	fail := func(err error) error { return fmt.Errorf("Could not open '%s': %w", name, err) }
+	fail := func(err error) error { return fmt.Errorf("Could not open '%s': %w", safetext.Escape(name), err) }
 	fd, err := unix.Open(path, openFlags, 0)
 	switch {
 	case path == "":
-		return nil, fail(errors.New("The 'file' block driver requires a file name"))
+		return nil, fail(errNoName)
 	case err != nil && kind(path) == unix.S_IFBLK:
 		return nil, fail(notWritable(err))
+	case err != nil && kind(path) == unix.S_IFIFO:
+		return nil, fail(notRegular(path))
 	case err != nil:
-		return nil, fail(fmt.Errorf("Could not open '%s': %w", path, worded(err)))
+		return nil, fail(fmt.Errorf("Could not open '%s': %w", safetext.Escape(path), worded(err)))
 	}
 	f := &File{file: os.NewFile(uintptr(fd), path)}
 	if err := f.use(path); err != nil {
@@ -97,7 +164,6 @@ func (f *File) use(path string) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		f.size = st.Size
-		f.existing = true
 		return f.lock(path)
 	case unix.S_IFBLK:
 		return f.useDevice(path)
@@ -105,7 +171,11 @@ func (f *File) use(path string) error {
 		f.device = true
 		return nil
 	}
-	return fmt.Errorf("'file' driver requires '%s' to be a regular file", path)
+	return notRegular(path)
+}
+
+func notRegular(path string) error {
+	return fmt.Errorf("'file' driver requires '%s' to be a regular file", safetext.Escape(path))
 }
 
 // useDevice has f, open on a block device, be written as it is.
@@ -116,7 +186,7 @@ func (f *File) useDevice(path string) error {
 	}
 	var err error
 	if f.size, err = unix.Seek(int(f.file.Fd()), 0, unix.SEEK_END); err != nil {
-		return fmt.Errorf("find the size of '%s': %w", path, worded(err))
+		return fmt.Errorf("find the size of '%s': %w", safetext.Escape(path), worded(err))
 	}
 	return nil
 }

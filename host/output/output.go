@@ -1,15 +1,22 @@
 // Package output makes the file that an image is written to, and puts it under
 // its name when it is complete: a run that fails or is killed leaves what
 // stood there before.
+//
+// A regular file is written beside its name and then renamed. Where that
+// cannot be, because the folder lets no other file be made or the file itself
+// is mounted, it is written in place, and what a failed run wrote is removed.
+// Devices, and everything with Options.NoCreate, are written in place.
 package output
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"instar/host/localfile"
+	"instar/internal/safetext"
 	"instar/internal/strerror"
 )
 
@@ -32,8 +39,12 @@ func (e *CreateError) Unwrap() error { return e.Err }
 
 // A File is an output that is being written.
 type File struct {
-	place
+	place           // its name in the end; not set when it is never replaced
 	file   *os.File // write-only
+	temp   string   // the name in the same folder until Commit; "" in place
+	failed func(*File) error
+	old    *unix.Stat_t // what Commit replaces
+	locks  *os.File     // holds the locks on what was there before
 	size   int64
 	device bool
 	done   bool
@@ -61,8 +72,8 @@ func Create(name string, o Options) (*File, error) {
 // File is what to write to: open for writing only.
 func (f *File) File() *os.File { return f.file }
 
-// InPlace reports that the file is written under its own name, so that what a
-// failed run wrote can be seen.
+// InPlace reports that the file is written under its own name, so that others
+// can see it before it is complete.
 func (f *File) InPlace() bool { return f.temp == "" }
 
 // Zeroed reports that the output reads as zeros where nothing is written.
@@ -75,17 +86,73 @@ func (f *File) Size() int64 { return f.size }
 // Device reports that the output is a device.
 func (f *File) Device() bool { return f.device }
 
-func couldNotCreate(path string, err error) error {
-	return fmt.Errorf("Could not create '%s': %w", path, worded(err))
+// Commit puts the output under its name, with the mode and, where that is
+// permitted, the owner of what it replaces. It does not sync.
+func (f *File) Commit() error {
+	if f.done {
+		return nil
+	}
+	if f.temp != "" {
+		if err := f.rename(); err != nil {
+			f.Abort()
+			return couldNotCreate(f.base, err)
+		}
+	}
+	f.done = true
+	return f.close()
 }
 
-// wordedError is a system error in the words of the C library.
-type wordedError struct{ err error }
+func (f *File) rename() error {
+	if f.old != nil {
+		fd, mode := int(f.file.Fd()), f.old.Mode&0o7777
+		if unix.Fchown(fd, int(f.old.Uid), int(f.old.Gid)) != nil {
+			mode &= 0o777 // no other user's set-user-ID
+		}
+		if err := unix.Fchmod(fd, mode); err != nil {
+			return err
+		}
+	}
+	return unix.Renameat(f.fd(), f.temp, f.fd(), f.base)
+}
 
-func worded(err error) error { return wordedError{err} }
+// Abort gives the output up. What was written is removed, but from devices and
+// with NoCreate. After Commit it does nothing.
+func (f *File) Abort() error {
+	if f.done {
+		return nil
+	}
+	f.done = true
+	var err error
+	switch {
+	case f.temp != "":
+		err = unix.Unlinkat(f.fd(), f.temp, 0)
+	case f.failed != nil:
+		err = f.failed(f)
+	}
+	return errors.Join(err, f.close())
+}
 
-func (e wordedError) Error() string { return strerror.Text(e.err) }
-func (e wordedError) Unwrap() error { return e.err }
+// remove removes a file that was made in place, if it still is there.
+func remove(f *File) error {
+	if !isNamed(f.place, f.base, f.file) {
+		return nil
+	}
+	return unix.Unlinkat(f.fd(), f.base, 0)
+}
+
+// empty leaves nothing in a file that was there before: it was emptied when
+// writing in place began.
+func empty(f *File) error { return unix.Ftruncate(int(f.file.Fd()), 0) }
+
+func (f *File) close() error {
+	var errs []error
+	for _, c := range []*os.File{f.file, f.locks, f.dir} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Same reports whether name, or what it links to, is the file that in is open
 // on. A name under which there is nothing is not.
@@ -112,3 +179,15 @@ func sameFile(a, b *unix.Stat_t) bool {
 	}
 	return a.Dev == b.Dev && a.Ino == b.Ino
 }
+
+func couldNotCreate(path string, err error) error {
+	return fmt.Errorf("Could not create '%s': %w", safetext.Escape(path), worded(err))
+}
+
+// wordedError is a system error in the words of the C library.
+type wordedError struct{ err error }
+
+func worded(err error) error { return wordedError{err} }
+
+func (e wordedError) Error() string { return strerror.Text(e.err) }
+func (e wordedError) Unwrap() error { return e.err }

@@ -1,230 +1,113 @@
 package output
 
 import (
-	"crypto/rand"
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// A place is where an output is written, and where it goes when complete.
+// A place is a name in an open folder.
 type place struct {
-	dir  *os.File // the folder of base; nil for a device and with NoCreate
-	base string   // the final name, in dir
-	temp string   // the name it has until then; "" when it is written in place
-
-	created  bool        // base was made by this run, in place
-	existing bool        // what stood under base before is not ours to remove
-	old      unix.Stat_t // what is to be replaced, if existing and temp is set
-	locks    *os.File    // holds the locks on what stands under base
+	dir  *os.File // O_PATH
+	base string
 }
 
-// createNew makes an output where there is nothing.
-func createNew(path string) (*File, error) {
-	f := new(File)
-	if err := f.findPlace(path); err != nil {
-		return nil, couldNotCreate(path, err)
+// findPlace returns where path leads to, after every symbolic link. There need
+// not be anything.
+func findPlace(path string) (place, error) {
+	at, current := unix.AT_FDCWD, (*os.File)(nil)
+	for range maxLinks {
+		dir, base := filepath.Split(path)
+		if dir == "" {
+			dir = "."
+		}
+		fd, err := unix.Openat(at, dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if current != nil {
+			current.Close()
+		}
+		if err != nil {
+			return place{}, err
+		}
+		current, at = os.NewFile(uintptr(fd), dir), fd
+		path, err = readLink(fd, base)
+		if err != nil {
+			current.Close()
+			return place{}, err
+		}
+		if path == "" {
+			return place{dir: current, base: base}, nil
+		}
 	}
-	err := f.openTemp(newMode)
-	if letsNoFileBeMade(err) {
-		err = f.openNew()
-	}
-	if err != nil {
-		f.close()
-		return nil, couldNotCreate(path, err)
-	}
-	return f, nil
-}
-
-// replace has f, which is open on a regular file, be a file that will replace
-// it; or be that file, emptied, where its folder lets no other be made.
-func (f *File) replace(path string, st *unix.Stat_t) error {
-	f.existing, f.old = true, *st
-	if err := f.lock(path); err != nil {
-		return err
-	}
-	target := f.file
-	err := f.findPlace(path)
-	if err == nil {
-		err = f.openTemp(0o600)
-	}
-	switch {
-	case err == nil:
-		target.Close()
-		return nil
-	case letsNoFileBeMade(err):
-		err = unix.Ftruncate(int(target.Fd()), 0)
-	}
-	if err != nil {
-		return couldNotCreate(path, err)
-	}
-	return nil
-}
-
-// findPlace opens the folder of what path leads to, after every symbolic link.
-func (p *place) findPlace(path string) error {
-	path, err := follow(path)
-	if err != nil {
-		return err
-	}
-	dir, base := filepath.Split(path)
-	if dir == "" {
-		dir = "."
-	}
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	p.dir, p.base = os.NewFile(uintptr(fd), dir), base
-	return nil
+	current.Close()
+	return place{}, unix.ELOOP
 }
 
 // maxLinks is how many symbolic links are followed, as in Linux (MAXSYMLINKS).
 const maxLinks = 40
 
-// follow returns the path of what path leads to, which need not exist.
-func follow(path string) (string, error) {
-	for range maxLinks {
-		target, err := os.Readlink(path)
-		switch {
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
-			return path, nil
-		case err != nil:
-			return "", err
-		case filepath.IsAbs(target):
-			path = target
-		default:
-			// Not filepath.Join: what ".." means depends on the links before it.
-			dir, _ := filepath.Split(path)
-			path = dir + target
-		}
+// readLink returns what the symbolic link base in dir leads to, "" if it is no
+// link. Whatever fs.protected_symlinks says, one that somebody else put into a
+// folder for all (proc_sys_fs(5)) is not followed.
+func readLink(dir int, base string) (string, error) {
+	fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) && base != "" {
+		return "", nil
 	}
-	return "", unix.ELOOP
-}
-
-// letsNoFileBeMade reports that a folder, or what confines this process, does
-// not let another file be made.
-func letsNoFileBeMade(err error) bool {
-	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)
-}
-
-const (
-	tempMark   = ".instar-"
-	tempRandom = 10  // characters after the mark
-	maxName    = 255 // NAME_MAX of Linux
-)
-
-// tempPrefix is what the names of all temporary files of base begin with.
-func tempPrefix(base string) string {
-	return "." + base[:min(len(base), maxName-1-len(tempMark)-tempRandom)] + tempMark
-}
-
-// openTemp makes the temporary file beside base. A lock (flock) on it, which
-// lasts until this process and the worker have gone, says that it is in use.
-func (f *File) openTemp(mode uint32) error {
-	removeLeftovers(f.dir, tempPrefix(f.base))
-	for range 100 {
-		name := tempPrefix(f.base) + strings.ToLower(rand.Text()[:tempRandom])
-		fd, err := unix.Openat(int(f.dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, mode)
-		if errors.Is(err, unix.EEXIST) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if lockTemp(int(f.dir.Fd()), fd, name) {
-			f.temp, f.file = name, os.NewFile(uintptr(fd), name)
-			return nil
-		}
-		unix.Close(fd)
-	}
-	return unix.EEXIST
-}
-
-// openNew makes base itself.
-func (f *File) openNew() error {
-	fd, err := unix.Openat(int(f.dir.Fd()), f.base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, newMode)
 	if err != nil {
-		return err
+		return "", err
 	}
-	f.created, f.file = true, os.NewFile(uintptr(fd), f.base)
-	return nil
+	defer unix.Close(fd)
+	var link, folder unix.Stat_t
+	if err := errors.Join(unix.Fstat(fd, &link), unix.Fstat(dir, &folder)); err != nil {
+		return "", err
+	}
+	if link.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return "", nil
+	}
+	const forAll = unix.S_ISVTX | unix.S_IWOTH
+	if folder.Mode&forAll == forAll && int(link.Uid) != os.Geteuid() && link.Uid != folder.Uid {
+		return "", unix.EACCES
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	return string(buf[:n]), err
 }
 
-// Commit puts the output under its name. It does not sync.
-func (f *File) Commit() error {
-	if f.done {
-		return nil
-	}
-	if f.temp != "" {
-		if err := f.rename(); err != nil {
-			f.Abort()
-			return couldNotCreate(f.base, err)
-		}
-	}
-	f.done = true
-	return f.close()
+// stat describes what is there now, a symbolic link as such.
+func (p place) stat() (st unix.Stat_t, err error) {
+	err = unix.Fstatat(p.fd(), p.base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return st, err
 }
 
-// rename puts the temporary file under its name, with the mode and, where that
-// is permitted, the owner of what it replaces.
-func (f *File) rename() error {
-	fd := int(f.file.Fd())
-	if f.existing {
-		mode := f.old.Mode & 0o7777
-		if unix.Fchown(fd, int(f.old.Uid), int(f.old.Gid)) != nil {
-			mode &= 0o777
-		}
-		if err := unix.Fchmod(fd, mode); err != nil {
-			return err
-		}
+// open makes a file called name in the folder. There must be none.
+func (p place) open(name string, mode uint32) (*os.File, error) {
+	fd, err := unix.Openat(p.fd(), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, mode)
+	if err != nil {
+		return nil, err
 	}
-	return unix.Renameat(int(f.dir.Fd()), f.temp, int(f.dir.Fd()), f.base)
+	return os.NewFile(uintptr(fd), name), nil
 }
 
-// Abort gives the output up: a temporary file is removed, as is one that was
-// made in place; an older one that is written in place for want of another is
-// emptied; devices and outputs with NoCreate keep what was written. After
-// Commit it does nothing.
-func (f *File) Abort() error {
-	if f.done {
-		return nil
-	}
-	f.done = true
-	var err error
-	switch {
-	case f.temp != "":
-		err = unix.Unlinkat(int(f.dir.Fd()), f.temp, 0)
-	case f.created:
-		err = f.removeCreated()
-	case f.dir != nil:
-		err = unix.Ftruncate(int(f.file.Fd()), 0)
-	}
-	return errors.Join(err, f.close())
+func (p place) fd() int { return int(p.dir.Fd()) }
+
+// isMount reports whether f, which is in the folder of p, is mounted there, as
+// container runtimes do with single files: it cannot be replaced.
+func (p place) isMount(f *os.File) bool {
+	of, err1 := mountOf(int(f.Fd()))
+	in, err2 := mountOf(p.fd())
+	return err1 == nil && err2 == nil && of != in
 }
 
-// removeCreated removes base if it still is the file that was made.
-func (f *File) removeCreated() error {
-	var ours, there unix.Stat_t
-	if err := unix.Fstat(int(f.file.Fd()), &ours); err != nil {
-		return err
+// mountOf returns the number of the mount that fd is on (Linux 5.8).
+func mountOf(fd int) (uint64, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
+		return 0, err
 	}
-	err := unix.Fstatat(int(f.dir.Fd()), f.base, &there, unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil || !sameFile(&ours, &there) {
-		return err
+	if st.Mask&unix.STATX_MNT_ID == 0 {
+		return 0, unix.ENOSYS
 	}
-	return unix.Unlinkat(int(f.dir.Fd()), f.base, 0)
-}
-
-func (f *File) close() error {
-	var errs []error
-	for _, c := range []*os.File{f.file, f.locks, f.dir} {
-		if c != nil {
-			errs = append(errs, c.Close())
-		}
-	}
-	return errors.Join(errs...)
+	return st.Mnt_id, nil
 }
