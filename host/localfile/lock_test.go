@@ -152,13 +152,18 @@ func TestLocksLastAsLongAsADuplicate(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	if err := LockWrite(open(t, name), name); err == nil {
+	locked := func() bool {
+		f := open(t, name)
+		defer f.Close()
+		return LockWrite(f, name) != nil
+	}
+	if !locked() {
 		t.Error("the lock went with the first descriptor")
 	}
 	cmd.Process.Kill()
 	cmd.Wait()
 	deadline := time.Now().Add(5 * time.Second)
-	for LockWrite(open(t, name), name) != nil {
+	for locked() {
 		if time.Now().After(deadline) {
 			t.Fatal("the lock outlived its last descriptor")
 		}
