@@ -14,22 +14,22 @@ import (
 
 var errDecompress = disk.Corruptf(formatName, "compressed cluster cannot be decompressed")
 
+// maxBatch bounds how many bytes of compressed clusters are read in one go,
+// if there are several in them.
+const maxBatch = 1 << 20
+
 // readCompressed fills p with the content at off, all of it in compressed
 // clusters.
 func (i *image) readCompressed(p []byte, off int64) error {
 	c := cursor{image: i}
 	for len(p) > 0 {
 		cluster, in := off>>i.clusterBits, off&(i.clusterSize-1)
-		r, err := c.runAt(off)
-		if err != nil {
-			return err
-		}
-		n := min(r.length, int64(len(p)))
-		src, length := i.compressedAt(c.entry(cluster))
+		n := min(i.clusterSize-in, int64(len(p)))
+		var err error
 		if n == i.clusterSize {
-			err = i.inflate(p[:n], src, length)
+			n, err = c.readWhole(p[:int64(len(p))&^(i.clusterSize-1)], cluster)
 		} else {
-			err = i.clusters.read(p[:n], in, cluster, func(whole []byte) error { return i.inflate(whole, src, length) })
+			err = c.readPart(p[:n], cluster, in)
 		}
 		if err != nil {
 			return err
@@ -39,26 +39,66 @@ func (i *image) readCompressed(p []byte, off int64) error {
 	return nil
 }
 
-// compressedAt decodes the descriptor of a compressed cluster: where its
-// sectors are in the file, and how many bytes there are from there to the end
-// of the last one. The stream may end before.
-func (i *image) compressedAt(e l2Entry) (off, length int64) {
-	x := 62 - (i.clusterBits - 8)
-	off = int64(e.value & (1<<x - 1))
-	sectors := int64(e.value&(entryCompressed-1)>>x) + 1
-	return off, sectors*disk.SectorSize - off%disk.SectorSize
+// readPart fills p with what a compressed cluster has at in.
+func (c *cursor) readPart(p []byte, cluster, in int64) error {
+	return c.clusters.read(p, in, cluster, func(whole []byte) error {
+		_, err := c.readWhole(whole, cluster)
+		return err
+	})
 }
 
-// inflate reads a compressed cluster and fills p, which is a cluster, with its
-// content.
-func (i *image) inflate(p []byte, off, length int64) error {
-	d := i.clusters.decoders.Get().(*decoder)
-	defer i.clusters.decoders.Put(d)
-	src := d.buffer(int(length))
-	if err := disk.ReadStored(i.file, src, off); err != nil {
-		return err
+// readWhole fills p, which is whole clusters, from the cluster given on, as
+// far as their streams lie together. It returns how much it filled, which is
+// at least one cluster.
+func (c *cursor) readWhole(p []byte, cluster int64) (int64, error) {
+	first, err := c.stream(cluster)
+	if err != nil {
+		return 0, err
 	}
-	return d.decode(p, src)
+	streams := [64]stream{first}
+	n, end := 1, first.offset+first.length
+	for n < min(len(streams), len(p)>>c.clusterBits) {
+		s, err := c.stream(cluster + int64(n))
+		if err != nil || s.offset < first.offset || s.offset+s.length > first.offset+maxBatch {
+			break
+		}
+		streams[n] = s
+		end = max(end, s.offset+s.length)
+		n++
+	}
+	d := c.clusters.decoders.Get().(*decoder)
+	defer c.clusters.decoders.Put(d)
+	src := d.buffer(int(end - first.offset))
+	if err := disk.ReadStored(c.file, src, first.offset); err != nil {
+		return 0, err
+	}
+	for k, s := range streams[:n] {
+		at := s.offset - first.offset
+		if err := d.decode(p[int64(k)*c.clusterSize:][:c.clusterSize], src[at:at+s.length]); err != nil {
+			return 0, err
+		}
+	}
+	return int64(n) * c.clusterSize, nil
+}
+
+// A stream is where a compressed cluster is in the file: the sectors from its
+// first byte on. What is in them may end before they do.
+type stream struct{ offset, length int64 }
+
+// stream finds a compressed cluster.
+func (c *cursor) stream(cluster int64) (stream, error) {
+	r, err := c.runAt(cluster << c.clusterBits)
+	if err != nil {
+		return stream{}, err
+	}
+	if r.kind != disk.Encoded {
+		return stream{}, errDecompress // the file changes while it is read
+	}
+	value := c.entry(cluster).value
+	x := 62 - (c.clusterBits - 8)
+	offset := int64(value & (1<<x - 1))
+	sectors := int64(value&(entryCompressed-1)>>x) + 1
+	return stream{offset, sectors*disk.SectorSize - offset%disk.SectorSize}, nil
 }
 
 // A clusterCache keeps the clusters decompressed last, for reads of less than

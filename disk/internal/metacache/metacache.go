@@ -14,23 +14,25 @@ import (
 // BlockSize is the unit of caching in bytes.
 const BlockSize = 64 << 10
 
-// slots is how many blocks one cache holds: 8 MiB.
-const slots = 128
+// A cache has sets of two blocks each: 8 MiB.
+const sets = 64
 
 var errOffset = errors.New("table offset out of range")
 
 // A Cache reads a file in blocks and keeps some of them. Its methods may be
 // called from several goroutines at once.
 type Cache struct {
-	file  disk.File
-	slots [slots]slot
+	file disk.File
+	sets [sets]set
 }
 
-// A slot holds one of the blocks whose number is its own modulo slots: tables
-// are read in order, so that blocks in use rarely meet in one slot.
-type slot struct {
-	mu    sync.Mutex // held while filling
-	block atomic.Pointer[block]
+// A set holds two of the blocks whose number is its own modulo sets: a table
+// that is read in order and the table that points to it do not drive each
+// other out.
+type set struct {
+	mu   sync.Mutex // held while filling
+	ways [2]atomic.Pointer[block]
+	last atomic.Uint32 // way used last
 }
 
 type block struct {
@@ -43,21 +45,36 @@ func New(f disk.File) *Cache { return &Cache{file: f} }
 
 // get returns a block, which is never written to again.
 func (c *Cache) get(number int64) (*block, error) {
-	s := &c.slots[uint64(number)%slots]
-	if b := s.block.Load(); b != nil && b.number == number {
+	s := &c.sets[uint64(number)%sets]
+	if b := s.find(number); b != nil {
 		return b, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b := s.block.Load(); b != nil && b.number == number {
+	if b := s.find(number); b != nil {
 		return b, nil
 	}
 	b := &block{number: number}
 	if err := disk.ReadStored(c.file, b.data[:], number*BlockSize); err != nil {
 		return nil, err
 	}
-	s.block.Store(b)
+	way := 1 - s.last.Load()
+	s.ways[way].Store(b)
+	s.last.Store(way)
 	return b, nil
+}
+
+// find returns the block if it is in the set.
+func (s *set) find(number int64) *block {
+	for way := range uint32(len(s.ways)) {
+		if b := s.ways[way].Load(); b != nil && b.number == number {
+			if s.last.Load() != way {
+				s.last.Store(way)
+			}
+			return b
+		}
+	}
+	return nil
 }
 
 // View returns n bytes of the file at off, as they are cached: at most up to
