@@ -11,6 +11,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
@@ -38,11 +39,19 @@ func probe(head []byte) int {
 type image struct {
 	blockmap.Map
 	info        disk.Info
-	tables      *metacache.Cache
+	l1Table     *metacache.Cache
 	clusterBits uint
 	l2Bits      uint
 	l1Offset    int64
+	l2Tables    [16]atomic.Pointer[l2Table]
 	scratch     sync.Pool // *[]byte of two clusters
+}
+
+// An l2Table has the entries of one L2 table, as they are stored; nil is a table
+// that does not exist.
+type l2Table struct {
+	index   int64
+	entries []byte
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
@@ -53,7 +62,7 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 	if err := disk.ReadStored(f, h[:], 0); err != nil {
 		return nil, err
 	}
-	i := &image{tables: metacache.New(f)}
+	i := &image{l1Table: metacache.New(f)}
 	if err := i.readHeader(h[:]); err != nil {
 		return nil, err
 	}
@@ -130,25 +139,41 @@ func (i *image) readBackingFile(f disk.File, h []byte) error {
 // there on it speaks: more than one where there is no L2 table.
 func (i *image) entry(index int64) (entry uint64, clusters int64, err error) {
 	perTable := int64(1) << i.l2Bits
-	l2, err := i.number(i.l1Offset + index>>i.l2Bits*8)
+	t, err := i.l2Table(index >> i.l2Bits)
 	if err != nil {
 		return 0, 0, err
 	}
 	in := index & (perTable - 1)
-	if l2 == 0 {
+	if t.entries == nil {
 		return 0, perTable - in, nil
 	}
-	if l2 > math.MaxInt64-1<<20 {
-		return 0, 0, disk.Corruptf(formatName, "L2 table offset %#x is too large", l2)
-	}
-	entry, err = i.number(int64(l2) + in*8)
-	return entry, 1, err
+	return binary.BigEndian.Uint64(t.entries[in*8:]), 1, nil
 }
 
-func (i *image) number(off int64) (uint64, error) {
+// l2Table returns an L2 table by its index, from the ones that were used last
+// if it can.
+func (i *image) l2Table(index int64) (*l2Table, error) {
+	slot := &i.l2Tables[index%int64(len(i.l2Tables))]
+	if t := slot.Load(); t != nil && t.index == index {
+		return t, nil
+	}
 	var p [8]byte
-	err := i.tables.ReadAt(p[:], off)
-	return binary.BigEndian.Uint64(p[:]), err
+	if err := i.l1Table.ReadAt(p[:], i.l1Offset+index*8); err != nil { // it need not be aligned
+		return nil, err
+	}
+	offset := binary.BigEndian.Uint64(p[:])
+	t := &l2Table{index: index}
+	if offset > math.MaxInt64-1<<20 {
+		return nil, disk.Corruptf(formatName, "L2 table offset %#x is too large", offset)
+	}
+	if offset != 0 {
+		t.entries = make([]byte, 8<<i.l2Bits)
+		if err := disk.ReadStored(i.File, t.entries, int64(offset)); err != nil {
+			return nil, err
+		}
+	}
+	slot.Store(t)
+	return t, nil
 }
 
 func (i *image) lookup(index int64) (blockmap.Entry, error) {

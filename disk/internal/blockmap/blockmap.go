@@ -25,7 +25,7 @@ type Map struct {
 
 // maxLookups bounds the work of one call of Extent, which then returns a run
 // that is shorter than it could be.
-const maxLookups = 1 << 20
+const maxLookups = 1 << 12
 
 // Extent is disk.Disk's: blocks that are stored alike, and one after the other,
 // are one run.
