@@ -5,8 +5,10 @@ package kvm_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"instar/host/sandbox/kvm"
 	"instar/job"
@@ -14,10 +16,21 @@ import (
 
 // BenchmarkStart is a VMM with a guest in it, from its start to its end.
 func BenchmarkStart(b *testing.B) {
+	var hello, end []time.Duration
+	var exits uint64
 	for b.Loop() {
+		start := time.Now()
 		v := ready(b, kvm.Config{})
-		v.end()
+		hello = append(hello, time.Since(start))
+		exits = v.end().Exits
+		end = append(end, time.Since(start))
 	}
+	slices.Sort(hello)
+	slices.Sort(end)
+	b.ReportMetric(hello[len(hello)/2].Seconds()*1e3, "ms-to-hello")
+	b.ReportMetric(end[len(end)/2].Seconds()*1e3, "ms-to-end")
+	b.ReportMetric(end[0].Seconds()*1e3, "ms-to-end-at-best")
+	b.ReportMetric(float64(exits), "exits")
 }
 
 // BenchmarkExit is a system call that does nothing.

@@ -52,10 +52,7 @@ func (g *guest) schedGetaffinity(r *request) (uint64, unix.Errno) {
 	if r.args[1] < size {
 		return 0, unix.EINVAL
 	}
-	mask := ^uint64(0)
-	if g.nCPU < 64 {
-		mask = 1<<g.nCPU - 1
-	}
+	mask := uint64(1)<<procs() - 1
 	return size, g.space.copyOut(r.args[2], binary.LittleEndian.AppendUint64(nil, mask))
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Check says why the program exe cannot run in a microVM here: the error is an
 // *UnusableError with a reason and, where there is something to do, a hint. It
-// is cheap and not the last word, which is a guest that runs: see [SelfTest].
+// is cheap and not the last word, which is a guest that runs.
 func Check(exe string) error {
 	f, err := os.Open(exe)
 	if err != nil {

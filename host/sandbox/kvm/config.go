@@ -24,20 +24,26 @@ const (
 	MinMemory     = 64 << 20
 	MaxMemory     = 64 << 30
 	DefaultStall  = time.Minute
-	MaxVCPUs      = 64
 )
+
+const (
+	// MaxVCPUs is how many virtual processors, and so threads, a guest can have.
+	MaxVCPUs = 64
+	// maxProcs is how many of them the Go scheduler is to keep busy at most. It
+	// needs another one for each goroutine that waits in a system call.
+	maxProcs = MaxVCPUs / 4
+)
+
+// procs returns how many processors the guest is told that there are.
+func procs() int { return min(runtime.NumCPU(), maxProcs) }
 
 // Config says what the guest gets. Zero values stand for the defaults.
 type Config struct {
 	// Memory is what the guest may use, in bytes.
 	Memory int64 `json:"memory"`
-	// Timeout bounds the life of the guest; 0 is no limit.
-	Timeout time.Duration `json:"timeout"`
 	// Stall is how long one of the guest's threads may run without a system
 	// call.
 	Stall time.Duration `json:"stall"`
-	// VCPUs is how many threads the guest may have, at most MaxVCPUs.
-	VCPUs int `json:"vcpus"`
 }
 
 // withDefaults returns c with its defaults filled in, or says what is out of
@@ -49,16 +55,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Stall == 0 {
 		c.Stall = DefaultStall
 	}
-	if c.VCPUs == 0 {
-		c.VCPUs = MaxVCPUs
-	}
 	switch {
 	case c.Memory < MinMemory || c.Memory > MaxMemory:
 		return c, fmt.Errorf("a guest can have from %d to %d MiB of memory, not %d", MinMemory>>20, MaxMemory>>20, c.Memory>>20)
-	case c.Timeout < 0 || c.Stall < 0:
+	case c.Stall < 0:
 		return c, errors.New("a time limit cannot be negative")
-	case c.VCPUs < 1 || c.VCPUs > MaxVCPUs:
-		return c, fmt.Errorf("a guest can have from 1 to %d virtual processors, not %d", MaxVCPUs, c.VCPUs)
 	}
 	return c, nil
 }

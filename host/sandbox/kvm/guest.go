@@ -4,7 +4,6 @@ package kvm
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -23,7 +22,6 @@ type guest struct {
 	log     *log
 	cpus    processors
 	clock   clock
-	nCPU    int
 
 	stats    stats
 	shortage atomic.Pointer[Outcome] // what the guest was refused first
@@ -46,7 +44,7 @@ func newGuest(s *space, cpus processors, controlFD int) (*guest, error) {
 	}
 	g := &guest{
 		space: s, cpus: cpus, files: newFiles(), control: newControl(controlFD), poll: poll, log: new(log),
-		nCPU: runtime.NumCPU(), ended: make(chan ending, 1),
+		ended: make(chan ending, 1),
 	}
 	g.stats.calls = map[uint64]*atomic.Uint64{}
 	for c := range wall.Calls() {

@@ -15,6 +15,8 @@ TEXT ·clockGettime(SB), NOSPLIT|NOFRAME, $0-0
 	SHLQ $32, DX
 	ORQ  DX, AX
 	SUBQ 0(R8), AX
+	MOVL $0, DX // a counter that is behind that of the first processor has not moved
+	CMOVQCS DX, AX
 	MULQ 8(R8)
 	SHRQ $32, AX
 	SHLQ $32, DX

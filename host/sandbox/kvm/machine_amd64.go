@@ -77,8 +77,8 @@ func checkKVM(fd int) error {
 }
 
 // newMachine makes a machine without processors on an open /dev/kvm.
-func newMachine(kvm int, m *memory, maxVCPU int) (*machine, error) {
-	v := &machine{kvm: kvm, memory: m, limit: maxVCPU}
+func newMachine(kvm int, m *memory) (*machine, error) {
+	v := &machine{kvm: kvm, memory: m, limit: MaxVCPUs}
 	var err error
 	if v.vm, err = createVM(kvm); err != nil {
 		return nil, fmt.Errorf("make a virtual machine: %w", err)

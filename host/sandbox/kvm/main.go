@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -56,7 +55,7 @@ func (r *Report) runGuest(osArgs []string) error {
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	r.Memory, r.Timeout, r.Stall = c.Memory, c.Timeout, c.Stall
+	r.Memory, r.Stall = c.Memory, c.Stall
 	unix.CloseOnExec(controlFD)
 	unix.CloseOnExec(reportFD)
 	v, first, err := build(c)
@@ -73,7 +72,7 @@ func (r *Report) runGuest(osArgs []string) error {
 		r.Missing = append(r.Missing, fmt.Sprintf("the guest has %d MiB of memory and not %d: address space is limited (ulimit -v)", got>>20, c.Memory>>20))
 	}
 	go first.run()
-	v.guest.watch(watch.C, c, v.threads)
+	v.guest.watch(watch.C, c.Stall, v.threads)
 	r.fill(v)
 	return nil
 }
@@ -122,7 +121,7 @@ func assemble(exe *os.File, c Config) (*machine, error) {
 	if err != nil {
 		return nil, &UnusableError{Err: err}
 	}
-	v, err := newMachine(fd, m, c.VCPUs)
+	v, err := newMachine(fd, m)
 	if err != nil {
 		return nil, &UnusableError{Err: err}
 	}
@@ -145,7 +144,7 @@ func assemble(exe *os.File, c Config) (*machine, error) {
 func environment(memory uint64) []string {
 	return []string{
 		"GODEBUG=asyncpreemptoff=1",
-		fmt.Sprintf("GOMAXPROCS=%d", runtime.NumCPU()),
+		fmt.Sprintf("GOMAXPROCS=%d", procs()),
 		fmt.Sprintf("GOMEMLIMIT=%d", memory/8*5),
 	}
 }

@@ -19,7 +19,6 @@ const (
 	OutOfMemory  Outcome = "out of memory"  // it reached its memory limit
 	OutOfThreads Outcome = "out of threads" // it asked for more virtual processors than there are
 	Stalled      Outcome = "stalled"        // it ran on without a system call
-	TimedOut     Outcome = "timed out"      // it reached its time limit
 	Unusable     Outcome = "unusable"       // it could not be started: no microVM here
 	Failed       Outcome = "failed"         // the VMM failed
 )
@@ -48,9 +47,8 @@ type Report struct {
 	// memory.
 	Missing []string `json:"missing"`
 	// Limits, for the words of an error.
-	Memory  int64         `json:"memory"`
-	Timeout time.Duration `json:"timeout"`
-	Stall   time.Duration `json:"stall"`
+	Memory int64         `json:"memory"`
+	Stall  time.Duration `json:"stall"`
 }
 
 // A GuestError says that a guest did not end as it should.
@@ -88,8 +86,6 @@ func (r *Report) message() string {
 		return fmt.Sprintf("the worker needs more threads than the %d that it has", r.VCPUs)
 	case Stalled:
 		return fmt.Sprintf("the worker ran for %v without a system call: it hangs", r.Stall)
-	case TimedOut:
-		return fmt.Sprintf("the worker exceeded the time limit of %v (see --timeout)", r.Timeout)
 	}
 	return "the microVM failed: " + r.Detail
 }
@@ -123,7 +119,7 @@ const (
 
 func (r *Report) check() error {
 	switch r.Outcome {
-	case Exited, Crashed, Forbidden, OutOfMemory, OutOfThreads, Stalled, TimedOut, Unusable, Failed:
+	case Exited, Crashed, Forbidden, OutOfMemory, OutOfThreads, Stalled, Unusable, Failed:
 	default:
 		return fmt.Errorf("unknown outcome %q", r.Outcome)
 	}
@@ -136,7 +132,7 @@ func (r *Report) check() error {
 		}
 	}
 	if r.Code < 0 || r.Code > 255 || r.VCPUs < 0 || r.VCPUs > MaxVCPUs ||
-		r.MemoryPeak < 0 || r.MemoryPeak > math.MaxInt64/2 || r.Memory < 0 || r.Timeout < 0 || r.Stall < 0 {
+		r.MemoryPeak < 0 || r.MemoryPeak > math.MaxInt64/2 || r.Memory < 0 || r.Stall < 0 {
 		return errors.New("figures out of range")
 	}
 	return nil

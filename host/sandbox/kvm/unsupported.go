@@ -3,7 +3,6 @@
 package kvm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,9 +12,6 @@ var errPlatform = &UnusableError{Err: errors.New("microVMs need Linux on x86-64"
 
 // Check reports that there are no microVMs on this platform.
 func Check(string) error { return errPlatform }
-
-// SelfTest reports that there are no microVMs on this platform.
-func SelfTest(context.Context) error { return errPlatform }
 
 // Main reports that there are no microVMs on this platform.
 func Main() int {
