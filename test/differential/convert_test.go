@@ -1,0 +1,94 @@
+package differential
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"instar/test/internal/program"
+)
+
+func TestConvertGivesTheSameBytes(t *testing.T) {
+	for _, input := range append(rawInputs, qcow2Inputs...) {
+		t.Run(input, func(t *testing.T) {
+			t.Parallel()
+			w := newTwo(t, nil)
+			for _, options := range []string{"", "-O raw", "-S 0", "-S 4k", "-S 64k", "-S 512", "-p", "-W -m 4", "-q -T none -t writeback"} {
+				args := append([]string{"convert"}, strings.Fields(options)...)
+				w.compare(t, append(args, input, "out")...)
+			}
+		})
+	}
+}
+
+func TestConvertGivesTheSameBytesBehindEveryWall(t *testing.T) {
+	for _, wall := range []string{"kvm", "jail"} {
+		t.Run(wall, func(t *testing.T) {
+			t.Parallel()
+			requireWall(t, wall)
+			w := newTwo(t, nil).behind(wall)
+			for _, input := range []string{"text.raw", "order.qcow2", "zlib.qcow2", "zstd.qcow2", "subcluster.qcow2", "chain5.qcow2"} {
+				w.compare(t, "convert", input, "out")
+				w.compare(t, "convert", "-S", "0", input, "out")
+			}
+		})
+	}
+}
+
+func TestConvertConcatenatesItsInputs(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, nil)
+	for _, inputs := range []string{
+		"pattern.raw text.raw",
+		"odd.raw one.raw sector.raw odd.raw",
+		"empty.raw pattern.qcow2",
+		"pattern.qcow2 nothing.qcow2 zlib.qcow2",
+		"chain5.qcow2 subcluster.qcow2 zstd.qcow2",
+		"text.raw text.raw",
+	} {
+		w.compare(t, append(append([]string{"convert", "-O", "raw"}, strings.Fields(inputs)...), "out")...)
+		w.compare(t, append(append([]string{"convert", "-S", "0"}, strings.Fields(inputs)...), "out")...)
+	}
+}
+
+func TestConvertFailsAsQemuImgDoes(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, nil)
+	for _, args := range [][]string{
+		{},
+		{"pattern.raw"},
+		{"-O", "raw", "pattern.raw"},
+		{"-O", "bogus", "pattern.raw", "out"},
+		{"-f", "bogus", "pattern.raw", "out"},
+		{"-f", "qcow2", "pattern.raw", "out"},
+		{"nope.raw", "out"},
+		{"pattern.raw", "nope.raw", "out"},
+		{"", "out"},
+		{".", "out"},
+		{"pattern.raw", "nope/out"},
+		{"pattern.raw", "."},
+		{"-S", "100", "pattern.raw", "out"},
+		{"-S", "32M", "pattern.raw", "out"},
+		{"-O", "bogus", "nope.raw", "out"},
+	} {
+		w.compare(t, append([]string{"convert"}, args...)...)
+	}
+}
+
+// A sparse output has holes where qemu-img's has them: it takes no more space,
+// save for what a file system rounds.
+func TestConvertIsAsSparseAsQemuImg(t *testing.T) {
+	const slack = 64 * kib
+	w := newTwo(t, nil)
+	for _, input := range append(rawInputs, qcow2Inputs...) {
+		for _, size := range []string{"4k", "64k"} {
+			args := []string{"convert", "-S", size, input, "out"}
+			program.MustRun(t, w.theirs, nil, w.qemuImg, args...)
+			program.MustRun(t, w.ours, w.env, program.AsQemuImg(), args...)
+			ours, theirs := allocated(t, filepath.Join(w.ours, "out")), allocated(t, filepath.Join(w.theirs, "out"))
+			if ours > theirs+slack {
+				t.Errorf("qemu-img %s: %d bytes are allocated, qemu-img allocates %d", strings.Join(args, " "), ours, theirs)
+			}
+		}
+	}
+}
