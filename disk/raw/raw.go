@@ -31,7 +31,7 @@ type image struct {
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf("raw", "raw images have no snapshots")
+		return nil, disk.Unsupportedf("raw", "Failed to load snapshot: Block format 'raw' used by device '' does not support temporarily loading internal snapshots")
 	}
 	size, err := f.Size()
 	if err != nil {
