@@ -29,6 +29,9 @@ type WriterOptions struct {
 	// Dense has the space of the whole disk allocated: runs of zeros are
 	// stored, not left out.
 	Dense bool
+	// Existing says that the target is not empty: an image or a device that is
+	// written in place. Its length is not changed, and zeros have to be written.
+	Existing bool
 	// Values are the format's own options (-o), by name.
 	Values map[string]string
 }

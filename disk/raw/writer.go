@@ -13,17 +13,19 @@ const unit = 4096
 // A writer has nothing to lay out: content goes where it is.
 type writer struct {
 	target disk.Target
-	dense  bool
+	zero   bool // zeros have to be arranged for
 }
 
 func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
 	for key := range o.Values {
 		return nil, fmt.Errorf("Invalid parameter '%s'", key) //nolint:staticcheck // qemu-img's text
 	}
-	if err := t.Truncate(size); err != nil {
-		return nil, err
+	if !o.Existing {
+		if err := t.Truncate(size); err != nil {
+			return nil, err
+		}
 	}
-	return &writer{target: t, dense: o.Dense}, nil
+	return &writer{target: t, zero: o.Dense || o.Existing}, nil
 }
 
 func (w *writer) Unit() int64 { return unit }
@@ -31,7 +33,7 @@ func (w *writer) Unit() int64 { return unit }
 func (w *writer) Place(off, _ int64) (int64, error) { return off, nil }
 
 func (w *writer) Zero(off, n int64) error {
-	if !w.dense {
+	if !w.zero {
 		return nil
 	}
 	return w.target.Zero(off, n)

@@ -1,0 +1,507 @@
+// Package convert is the copy core: it lays the content of virtual disks out
+// in an image of another format. dd and convert share it.
+//
+// Cost follows what is stored, not the virtual size: a source lists its
+// extents, holes are never read, and bytes that need no look are moved by the
+// kernel. Content is placed in ascending order, so that equal input gives equal
+// output, and is moved in any order, by several goroutines.
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+
+	"instar/dd"
+	"instar/disk"
+)
+
+// An Execution is one copy.
+type Execution struct {
+	// Source is what to copy from; see [disk.Chain] and [Concat].
+	Source disk.Disk
+	// Window is the part of the source to copy; nil is all of it.
+	Window *dd.Window
+	// OutputSize is the virtual size of the output in bytes; nil is the length
+	// of the window, or of the source. It is rounded up to 512. What the source
+	// does not fill reads as zeros.
+	OutputSize *int64
+
+	// Create begins the output in Target; see [disk.Format].
+	Create func(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error)
+	Target disk.Target
+	// Options are handed to Create. Dense is set by SkipZeros.
+	Options disk.WriterOptions
+
+	// SkipZeros leaves runs of zeros out of the output: those that the source
+	// knows of, and those of at least SparseSize bytes that are found in its
+	// data. Without it the output is dense.
+	SkipZeros bool
+	// SparseSize is in bytes; 0 is 4096.
+	SparseSize int64
+	// Sync has the output put on stable storage before Execute returns.
+	Sync bool
+	// Workers bounds the number of pieces in flight; 0 is a good number.
+	Workers int
+	// Progress is told how many bytes of the output are dealt with. It is
+	// called from one goroutine at a time, about two hundred times; nil is for
+	// nobody.
+	Progress func(done, total int64)
+}
+
+// A Result says what became of the bytes of the output.
+type Result struct {
+	Copied    int64 // read and written
+	Offloaded int64 // moved by the kernel
+	Zeroed    int64 // left out, or zeroed without being written
+}
+
+// A ReadError says that content could not be read.
+type ReadError struct {
+	Offset int64 // in the source, bytes
+	Err    error
+}
+
+func (e *ReadError) Error() string { return fmt.Sprintf("read at %d: %v", e.Offset, e.Err) }
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// A CreateError says that the output could not be begun.
+type CreateError struct{ Err error }
+
+func (e *CreateError) Error() string { return fmt.Sprintf("create: %v", e.Err) }
+func (e *CreateError) Unwrap() error { return e.Err }
+
+// A WriteError says that content could not be written.
+type WriteError struct {
+	Offset int64 // in the output, bytes; -1 when it is about all of it
+	Err    error
+}
+
+func (e *WriteError) Error() string { return fmt.Sprintf("write at %d: %v", e.Offset, e.Err) }
+func (e *WriteError) Unwrap() error { return e.Err }
+
+// Execute carries a copy out. The error is a *CreateError, a *ReadError or a
+// *WriteError, of the lowest offset where one occurred, or ctx's.
+func Execute(ctx context.Context, x Execution) (Result, error) {
+	p, err := newPlan(x)
+	if err != nil {
+		return Result{}, err
+	}
+	x.Options.Dense = !x.SkipZeros
+	w, err := x.Create(x.Target, p.size, x.Options)
+	if err != nil {
+		return Result{}, &CreateError{err}
+	}
+	c := &copier{plan: p, writer: w, target: x.Target, unit: w.Unit()}
+	c.sparse = max(x.SparseSize, c.unit)
+	c.progress.report = x.Progress
+	if err := c.run(ctx, workers(x.Workers)); err != nil {
+		return Result{}, err
+	}
+	if err := w.Finish(); err != nil {
+		return Result{}, &WriteError{-1, err}
+	}
+	if x.Sync {
+		if err := x.Target.Sync(); err != nil {
+			return Result{}, &WriteError{-1, err}
+		}
+	}
+	return c.result, nil
+}
+
+func workers(n int) int {
+	if n <= 0 {
+		n = 2 * runtime.GOMAXPROCS(0)
+	}
+	return min(n, 16)
+}
+
+// A plan is what goes where, in bytes: output offset o has what the source has
+// at o+start, up to length, and zeros from there to size.
+type plan struct {
+	source              disk.Disk
+	start, length, size int64
+	dense               bool
+}
+
+func newPlan(x Execution) (*plan, error) {
+	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros}
+	if x.Window != nil {
+		if x.Window.Start < 0 || x.Window.Start > x.Window.End {
+			return nil, fmt.Errorf("window [%d, %d)", x.Window.Start, x.Window.End)
+		}
+		p.start = min(x.Window.Start, p.length)
+		p.length = min(x.Window.End, p.length) - p.start
+	}
+	p.size = p.length
+	if x.Window != nil {
+		p.size = x.Window.OutSize
+	}
+	if x.OutputSize != nil {
+		p.size = *x.OutputSize
+	}
+	if p.size < 0 || p.size > math.MaxInt64-(disk.SectorSize-1) {
+		return nil, fmt.Errorf("output of %d bytes", p.size)
+	}
+	p.size = (p.size + disk.SectorSize - 1) / disk.SectorSize * disk.SectorSize
+	p.length = min(p.length, p.size)
+	return p, nil
+}
+
+// extent returns the extent of the source behind the output at off, and its
+// length.
+func (p *plan) extent(off, limit int64) (disk.Extent, error) {
+	if off >= p.length {
+		return disk.Extent{Start: off + p.start, Length: min(limit, p.size-off), Kind: disk.Zero}, nil
+	}
+	e, err := p.source.Extent(off+p.start, min(limit, p.length-off))
+	if err != nil {
+		return e, &ReadError{off + p.start, err}
+	}
+	return e, nil
+}
+
+// Sizes of pieces in bytes.
+const (
+	bufferSize  = 2 << 20   // read and written
+	offloadSize = 64 << 20  // moved by the kernel
+	zeroSize    = 256 << 20 // zeroed by the file system
+)
+
+// A piece is a part of the output that one worker deals with. It begins on a
+// unit of the writer, and ends on one or with the output.
+type piece struct {
+	off, length int64
+	extents     []disk.Extent // that make it up, in order
+	number      int64
+	turn        <-chan struct{} // closed when all before it have been placed
+	placed      chan struct{}   // to be closed when it has been placed
+}
+
+// whole reports whether the piece is one extent of a kind.
+func (p *piece) whole(k disk.Kind) bool { return len(p.extents) == 1 && p.extents[0].Kind == k }
+
+func (p *piece) hole() bool { return p.whole(disk.Zero) || p.whole(disk.Unallocated) }
+
+type copier struct {
+	*plan
+	writer disk.Writer
+	target disk.Target
+	unit   int64
+	sparse int64
+
+	buffers   sync.Pool
+	noOffload onceFlag
+	noZero    onceFlag
+
+	mu       sync.Mutex
+	failed   int64 // number of the first piece that failed, when err is set
+	err      error
+	result   Result
+	progress progress
+}
+
+// run plans pieces and has workers deal with them.
+func (c *copier) run(ctx context.Context, workers int) error {
+	c.buffers.New = func() any { b := make([]byte, max(bufferSize, c.unit)); return &b }
+	pieces := make(chan *piece)
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for p := range pieces {
+				c.work(ctx, p)
+			}
+		})
+	}
+	c.deal(ctx, pieces)
+	close(pieces)
+	group.Wait()
+	if c.err == nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return c.err
+}
+
+// deal plans one piece after the other until the end or a failure.
+func (c *copier) deal(ctx context.Context, pieces chan<- *piece) {
+	turn := make(chan struct{})
+	close(turn)
+	var number int64
+	for off := int64(0); off < c.size && !c.hasFailed(number) && ctx.Err() == nil; number++ {
+		p, err := c.next(off)
+		if err != nil {
+			c.fail(number, err)
+			return
+		}
+		p.number, p.turn, p.placed = number, turn, make(chan struct{})
+		turn = p.placed
+		pieces <- p
+		off += p.length
+	}
+}
+
+// next plans the piece at off.
+func (c *copier) next(off int64) (*piece, error) {
+	e, err := c.extent(off, c.size-off)
+	if err != nil {
+		return nil, err
+	}
+	p := &piece{off: off}
+	if n := min(c.align(off+e.Length)-off, c.most(e)); n > 0 {
+		p.length = n
+		p.extents = []disk.Extent{e.Sub(e.Start, e.Start+n)}
+		return p, nil
+	}
+	// The extent ends inside its first unit: gather what follows, up to a
+	// buffer, as long as it comes in small parts.
+	end := min(off+max(bufferSize, c.unit), c.size)
+	for {
+		p.extents = append(p.extents, e)
+		p.length += e.Length
+		at := off + p.length
+		if at == end || (c.align(at) == at && len(p.extents) >= maxExtents) {
+			return p, nil
+		}
+		if e, err = c.extent(at, end-at); err != nil {
+			return nil, err
+		}
+		if c.align(at) == at && e.Length >= max(bufferSize/8, c.unit) {
+			return p, nil // better on its own
+		}
+	}
+}
+
+// maxExtents bounds how many extents are gathered into a piece, but for those
+// of a single unit.
+const maxExtents = 4096
+
+// align returns off rounded down to a unit, and the end of the output as it is.
+func (c *copier) align(off int64) int64 {
+	if off >= c.size {
+		return c.size
+	}
+	return off - off%c.unit
+}
+
+// most returns how long a piece of one extent may be.
+func (c *copier) most(e disk.Extent) int64 {
+	n := int64(bufferSize)
+	switch {
+	case e.Kind == disk.Zero || e.Kind == disk.Unallocated:
+		n = math.MaxInt64
+		if c.dense {
+			n = zeroSize
+		}
+	case e.Kind == disk.Data && c.dense && !c.noOffload.isSet():
+		n = offloadSize
+	}
+	if n < math.MaxInt64 {
+		n = max(n/c.unit, 1) * c.unit
+	}
+	return n
+}
+
+// work deals with a piece. Whatever happens, the next one gets its turn.
+func (c *copier) work(ctx context.Context, p *piece) {
+	placed := sync.OnceFunc(func() { close(p.placed) })
+	defer placed()
+	if ctx.Err() != nil || c.hasFailed(p.number) {
+		return
+	}
+	var r Result
+	var err error
+	switch {
+	case p.hole():
+		r, err = c.hole(p, placed)
+	case p.whole(disk.Data) && c.dense:
+		r, err = c.offload(p, placed)
+	default:
+		r, err = c.move(p, placed)
+	}
+	if err != nil {
+		c.fail(p.number, err)
+		return
+	}
+	c.done(p.length, r)
+}
+
+// hole deals with a piece that reads as zeros.
+func (c *copier) hole(p *piece, placed func()) (Result, error) {
+	<-p.turn
+	err := errors.ErrUnsupported
+	if !c.noZero.isSet() {
+		err = c.writer.Zero(p.off, p.length)
+	}
+	if err == nil {
+		return Result{Zeroed: p.length}, nil
+	}
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return Result{}, &WriteError{p.off, err}
+	}
+	c.noZero.set()
+	at, err := c.place(p.off, p.length)
+	placed()
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Copied: p.length}, c.writeZeros(at, p.off, p.length)
+}
+
+// offload has the kernel move a piece that is stored as it is.
+func (c *copier) offload(p *piece, placed func()) (Result, error) {
+	<-p.turn
+	at, err := c.place(p.off, p.length)
+	placed()
+	if err != nil {
+		return Result{}, err
+	}
+	e := p.extents[0]
+	done := int64(0)
+	for done < p.length && !c.noOffload.isSet() {
+		n, err := c.target.CopyFrom(e.File, e.Offset+done, at+done, p.length-done)
+		done += n
+		if errors.Is(err, errors.ErrUnsupported) {
+			c.noOffload.set()
+			break
+		}
+		if err != nil {
+			return Result{}, &WriteError{p.off + done, err}
+		}
+		if n == 0 {
+			break // the file ends early, or its file system gives up
+		}
+	}
+	r := Result{Offloaded: done, Copied: p.length - done}
+	return r, c.copyRest(e, at, p.off, done)
+}
+
+// copyRest reads and writes what offload left of a piece from done on.
+func (c *copier) copyRest(e disk.Extent, at, off, done int64) error {
+	buf := c.buffers.Get().(*[]byte)
+	defer c.buffers.Put(buf)
+	for done < e.Length {
+		n := min(int64(len(*buf)), e.Length-done)
+		part := (*buf)[:n]
+		if err := e.Sub(e.Start+done, e.Start+done+n).Read(part); err != nil {
+			return &ReadError{e.Start + done, err}
+		}
+		if err := c.write(part, at+done, off+done); err != nil {
+			return err
+		}
+		done += n
+	}
+	return nil
+}
+
+// move reads a piece, looks for zeros if they are to be left out, and writes
+// the rest.
+func (c *copier) move(p *piece, placed func()) (Result, error) {
+	buf := c.buffers.Get().(*[]byte)
+	defer c.buffers.Put(buf)
+	content := (*buf)[:0]
+	for _, e := range p.extents {
+		part := (*buf)[len(content):][:e.Length]
+		if err := e.Read(part); err != nil {
+			return Result{}, &ReadError{e.Start, err}
+		}
+		content = (*buf)[:len(content)+len(part)]
+	}
+	runs := []run{{end: p.length}}
+	if !c.dense {
+		runs = findZeros(content, c.unit, c.sparse)
+	}
+	<-p.turn
+	var r Result
+	for k := range runs {
+		if err := c.layOut(&runs[k], p.off, &r); err != nil {
+			return Result{}, err
+		}
+	}
+	placed()
+	for _, run := range runs {
+		if run.zero {
+			continue
+		}
+		if err := c.write(content[run.start:run.end], run.at, p.off+run.start); err != nil {
+			return Result{}, err
+		}
+	}
+	return r, nil
+}
+
+// layOut arranges for a run of a piece that begins at off: a run of zeros is
+// left to the writer if it can have it, everything else is given a place.
+func (c *copier) layOut(r *run, off int64, result *Result) error {
+	n := r.end - r.start
+	if r.zero {
+		err := c.writer.Zero(off+r.start, n)
+		if err == nil {
+			result.Zeroed += n
+			return nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return &WriteError{off + r.start, err}
+		}
+		r.zero = false
+	}
+	var err error
+	r.at, err = c.place(off+r.start, n)
+	result.Copied += n
+	return err
+}
+
+func (c *copier) place(off, n int64) (int64, error) {
+	at, err := c.writer.Place(off, n)
+	if err != nil {
+		return 0, &WriteError{off, err}
+	}
+	return at, nil
+}
+
+func (c *copier) write(p []byte, at, off int64) error {
+	if _, err := c.target.WriteAt(p, at); err != nil {
+		return &WriteError{off, err}
+	}
+	return nil
+}
+
+var zeros [bufferSize]byte
+
+func (c *copier) writeZeros(at, off, n int64) error {
+	for n > 0 {
+		part := zeros[:min(n, bufferSize)]
+		if err := c.write(part, at, off); err != nil {
+			return err
+		}
+		at, off, n = at+int64(len(part)), off+int64(len(part)), n-int64(len(part))
+	}
+	return nil
+}
+
+// fail records the failure of a piece. That of the first piece is what counts.
+func (c *copier) fail(number int64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil || number < c.failed {
+		c.failed, c.err = number, err
+	}
+}
+
+// hasFailed reports whether a piece before number has failed.
+func (c *copier) hasFailed(number int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err != nil && c.failed < number
+}
+
+func (c *copier) done(n int64, r Result) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.result.Copied += r.Copied
+	c.result.Offloaded += r.Offloaded
+	c.result.Zeroed += r.Zeroed
+	c.progress.add(n, c.size)
+}

@@ -1,0 +1,77 @@
+package convert
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+)
+
+// A run is a part of a piece: [start, end) in its content. Runs that are not
+// zeros are stored at offset at of the target.
+type run struct {
+	start, end int64
+	zero       bool
+	at         int64
+}
+
+// findZeros splits content into runs, in order: zeros, of whole units and at
+// least sparse bytes, or to the end; and everything else.
+func findZeros(content []byte, unit, sparse int64) []run {
+	var runs []run
+	n := int64(len(content))
+	for start := int64(0); start < n; {
+		zero := allZero(content[start:min(start+unit, n)])
+		end := min(start+unit, n)
+		for end < n && allZero(content[end:min(end+unit, n)]) == zero {
+			end = min(end+unit, n)
+		}
+		if zero && end-start < sparse && end < n {
+			zero = false
+		}
+		if k := len(runs) - 1; k >= 0 && runs[k].zero == zero {
+			runs[k].end = end
+		} else {
+			runs = append(runs, run{start: start, end: end, zero: zero})
+		}
+		start = end
+	}
+	return runs
+}
+
+// allZero reports whether p is all zeros.
+func allZero(p []byte) bool {
+	for len(p) >= 64 {
+		b := p[:64]
+		if le(b)|le(b[8:])|le(b[16:])|le(b[24:])|le(b[32:])|le(b[40:])|le(b[48:])|le(b[56:]) != 0 {
+			return false
+		}
+		p = p[64:]
+	}
+	for _, c := range p {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func le(p []byte) uint64 { return binary.LittleEndian.Uint64(p) }
+
+// A onceFlag is set once and read by many.
+type onceFlag struct{ v atomic.Bool }
+
+func (f *onceFlag) set()        { f.v.Store(true) }
+func (f *onceFlag) isSet() bool { return f.v.Load() }
+
+// progress reports in steps of half a percent.
+type progress struct {
+	report     func(done, total int64)
+	done, told int64
+}
+
+func (p *progress) add(n, total int64) {
+	p.done += n
+	if p.report != nil && (p.done-p.told >= total/200 || p.done == total) {
+		p.told = p.done
+		p.report(p.done, total)
+	}
+}

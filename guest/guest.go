@@ -1,0 +1,165 @@
+// Package guest is the side of the program that runs behind the wall. It takes
+// jobs and descriptors over the control channel, parses images, and answers. It
+// opens nothing, and makes no system call that is not in the table (package
+// job/wall).
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"instar/disk"
+	"instar/disk/all"
+	"instar/job"
+)
+
+// Main serves the control channel on the descriptor control until it is closed,
+// and returns the exit code.
+func Main(control int) int {
+	if err := Serve(job.NewConn(control), all.Registry()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// Serve serves the control channel until it is closed.
+func Serve(c *job.Conn, formats *disk.Registry) error {
+	s := &server{conn: c, formats: formats, grants: map[int]grant{}}
+	if err := c.Send(&job.Message{Hello: &job.Hello{}}, -1); err != nil {
+		return err
+	}
+	for {
+		m, fd, err := c.Receive()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if answer := s.handle(m, fd); answer != nil {
+			if err := c.Send(answer, -1); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+type server struct {
+	conn    *job.Conn
+	formats *disk.Registry
+	grants  map[int]grant
+}
+
+type grant struct {
+	fd     int
+	access job.Access
+}
+
+// handle carries one message out and returns the answer, if it is a job.
+func (s *server) handle(m *job.Message, fd int) *job.Message {
+	switch {
+	case m.Grant != nil:
+		if old, ok := s.grants[m.Grant.ID]; ok {
+			unix.Close(old.fd)
+		}
+		s.grants[m.Grant.ID] = grant{fd, m.Grant.Access}
+		return nil
+	case m.Revoke != nil:
+		if g, ok := s.grants[m.Revoke.ID]; ok {
+			unix.Close(g.fd)
+			delete(s.grants, m.Revoke.ID)
+		}
+		return nil
+	case m.Inspect != nil:
+		return answer(func() (*job.Message, error) { return s.inspect(m.Inspect) })
+	case m.Execute != nil:
+		return answer(func() (*job.Message, error) { return s.execute(m.Execute) })
+	}
+	return failure(errors.New("the host sent what only a worker sends"))
+}
+
+// answer turns what goes wrong in a job into its answer, a panic as well: the
+// image that caused it is at fault, and the next job may be sound.
+func answer(f func() (*job.Message, error)) (m *job.Message) {
+	defer func() {
+		if r := recover(); r != nil {
+			m = failure(fmt.Errorf("internal error: %v", r))
+		}
+	}()
+	m, err := f()
+	if err != nil {
+		return failure(err)
+	}
+	return m
+}
+
+// input returns the granted file of that number.
+func (s *server) input(id int) (*file, error) {
+	g, ok := s.grants[id]
+	if !ok || g.access != job.Read {
+		return nil, &job.Error{Kind: job.ErrProtocol, Message: fmt.Sprintf("descriptor %d was not granted for reading", id), Offset: -1}
+	}
+	return &file{g.fd}, nil
+}
+
+// open opens one image.
+func (s *server) open(id int, format string, files []int, snapshot string, secret []byte) (disk.Image, error) {
+	f, err := s.input(id)
+	if err != nil {
+		return nil, err
+	}
+	var how disk.Format
+	if format == "" {
+		how, err = s.formats.Detect(f)
+	} else {
+		how, err = s.formats.Lookup(format)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := disk.OpenOptions{Snapshot: snapshot, Passphrase: secret}
+	for _, id := range files {
+		if id < 0 {
+			o.Files = append(o.Files, nil)
+			continue
+		}
+		f, err := s.input(id)
+		if err != nil {
+			return nil, err
+		}
+		o.Files = append(o.Files, f)
+	}
+	defer clear(secret)
+	return how.Open(f, o)
+}
+
+func (s *server) inspect(j *job.Inspect) (*job.Message, error) {
+	image, err := s.open(j.ID, j.Format, j.Files, j.Snapshot, j.Secret)
+	if err != nil {
+		return nil, err
+	}
+	return &job.Message{Inspection: describe(image.Info())}, nil
+}
+
+func (s *server) progress(done, total int64) {
+	// A host that is gone is noticed when the result is sent.
+	_ = s.conn.Send(&job.Message{Progress: &job.Progress{Done: done, Total: total}}, -1)
+}
+
+func (s *server) execute(x *job.Execution) (*job.Message, error) {
+	e, err := s.prepare(x)
+	if err != nil {
+		return nil, err
+	}
+	r, err := run(context.Background(), e)
+	if err != nil {
+		return nil, err
+	}
+	return &job.Message{Result: r}, nil
+}
