@@ -6,12 +6,8 @@ package chain
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
-	"instar/internal/safetext"
 	"instar/job"
 )
 
@@ -22,14 +18,6 @@ type Inspector interface {
 	// Inspect says what an image is. All that it says is hostile.
 	Inspect(ctx context.Context, j job.Inspect) (*job.Inspection, error)
 }
-
-// DefaultMaxDepth is how many layers a chain may have when the policy does not
-// say.
-const DefaultMaxDepth = 16
-
-// maxFiles bounds the files of one chain: a VMDK of 2 TiB may have an extent
-// for every 2 GiB.
-const maxFiles = 4096
 
 // Options say how an image is to be opened.
 type Options struct {
@@ -50,28 +38,34 @@ type Options struct {
 type Chain struct {
 	// Layers has at least one; the topmost comes first.
 	Layers []*Layer
-	secret []byte
-	name   string // the snapshot
+
+	snapshot string
+	secret   []byte
 }
 
 // A Layer is one image of a chain.
 type Layer struct {
-	Name       string   // as given, or as it follows from the names in images
+	// Name is what the user called it, without "file:"; for a backing file the
+	// name in the image above, joined to the folder of that image.
+	Name       string
 	File       *os.File // open for reading only
+	ID         int      // what the worker calls File
 	Inspection *job.Inspection
-	ID         int // by which the worker knows File
-	// Files are the open files behind Inspection.References, by index: nil for
-	// a backing file, which is the next layer.
+	// Files are the open files behind Inspection.References, by index; nil for
+	// a backing file, which is a layer of its own, and after Inspect.
 	Files []*os.File
-	ids   []int
+
+	dir *root // the folder that Name is in
+	ids []int // what the worker calls Files; -1 for nil
 }
 
 // Discover opens the image of that name and all that it stands on, and grants
-// it to w. Its errors begin "Could not open 'NAME': " and are fit to be shown.
-// A *RefusedError below them says that the policy does not let a name be
-// followed.
+// it to w. The errors begin with "Could not open 'NAME': " and are fit to be
+// shown. Among what they wrap are *RefusedError, *localfile.LockError, and
+// whatever w returns.
 func Discover(ctx context.Context, w Inspector, name string, o Options) (*Chain, error) {
-	d := &discovery{ctx: ctx, w: w, options: o, chain: &Chain{secret: o.Secret, name: o.Snapshot}}
+	d := newDiscovery(ctx, w, o)
+	defer d.close()
 	if err := d.run(name); err != nil {
 		d.chain.Close()
 		return nil, couldNotOpen(name, err)
@@ -80,9 +74,10 @@ func Discover(ctx context.Context, w Inspector, name string, o Options) (*Chain,
 }
 
 // Inspect opens the image of that name alone, and has w inspect it: what it
-// names stays closed. Its errors are those of Discover.
+// names stays closed. The errors are those of Discover.
 func Inspect(ctx context.Context, w Inspector, name string, o Options) (*Layer, error) {
-	d := &discovery{ctx: ctx, w: w, options: o}
+	d := newDiscovery(ctx, w, o)
+	defer d.close()
 	l, err := d.top(name)
 	if err != nil {
 		return nil, couldNotOpen(name, err)
@@ -102,29 +97,24 @@ func (c *Chain) Input() job.Input {
 	for i, l := range c.Layers {
 		layer := job.Layer{ID: l.ID, Format: l.Inspection.Format, Secret: c.secret, Files: l.ids}
 		if i == 0 {
-			layer.Snapshot = c.name
+			layer.Snapshot = c.snapshot
 		}
 		in.Layers = append(in.Layers, layer)
 	}
 	return in
 }
 
-// Files returns every file of the chain: none of them may be written to.
+// Files returns every file of the chain. An output must be none of them.
 func (c *Chain) Files() []*os.File {
 	var files []*os.File
 	for _, l := range c.Layers {
-		files = append(files, l.File)
-		for _, f := range l.Files {
-			if f != nil {
-				files = append(files, f)
-			}
-		}
+		files = append(files, l.files()...)
 	}
 	return files
 }
 
-// Close closes the files of the chain, and so gives their locks back once the
-// worker has gone.
+// Close closes the files of the chain. Their locks last as long as the worker
+// has them open.
 func (c *Chain) Close() error {
 	var errs []error
 	for _, l := range c.Layers {
@@ -133,29 +123,24 @@ func (c *Chain) Close() error {
 	return errors.Join(errs...)
 }
 
-// Close closes the files of the layer.
-func (l *Layer) Close() error {
-	errs := []error{l.File.Close()}
+func (l *Layer) files() []*os.File {
+	files := []*os.File{l.File}
 	for _, f := range l.Files {
 		if f != nil {
-			errs = append(errs, f.Close())
+			files = append(files, f)
 		}
 	}
-	return errors.Join(errs...)
+	return files
 }
 
-// couldNotOpen puts qemu-img's frame around err.
-func couldNotOpen(name string, err error) error {
-	return fmt.Errorf("Could not open '%s': %w", safetext.Escape(name), err)
-}
-
-// fileID is what makes two descriptors those of one file.
-type fileID struct{ dev, ino uint64 }
-
-func identify(f *os.File) (fileID, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return fileID{}, err
+// Close closes the files of the layer.
+func (l *Layer) Close() error {
+	var errs []error
+	for _, f := range l.files() {
+		errs = append(errs, f.Close())
 	}
-	return fileID{uint64(st.Dev), st.Ino}, nil
+	if l.dir != nil {
+		l.dir.close()
+	}
+	return errors.Join(errs...)
 }

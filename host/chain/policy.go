@@ -1,12 +1,16 @@
 package chain
 
+// DefaultMaxDepth is how many layers a chain may have when the policy does not
+// say.
+const DefaultMaxDepth = 16
+
 // A Policy says which of the names in images are followed. The zero value lets
-// an image name files in its own folder and below, and no data files.
+// an image name regular files in its own folder and below, and no data file.
 type Policy struct {
 	// DenyImageDir withdraws the folder of the image itself.
 	DenyImageDir bool
 	// AllowPaths are more folders in which, and below which, any image may name
-	// files.
+	// files. One that does not exist allows nothing.
 	AllowPaths []string
 	// AllowDataFile lets a qcow2 image keep its content in another file.
 	AllowDataFile bool
@@ -14,11 +18,29 @@ type Policy struct {
 	MaxDepth int
 }
 
-// A RefusedError says that the policy does not let a name be followed. It is
-// the same whether there is such a file or not.
-type RefusedError struct {
-	Name string // as the image has it
-	Why  string // one line
+func (p Policy) maxDepth() int {
+	if p.MaxDepth > 0 {
+		return p.MaxDepth
+	}
+	return DefaultMaxDepth
 }
 
-func (e *RefusedError) Error() string { return e.Why }
+// Judge returns for each of the layer's references what the policy says: nil
+// if it would be followed, else why not. Nothing is opened for reading.
+func (l *Layer) Judge(p Policy) ([]error, error) {
+	allowed, err := openRoots(p.AllowPaths)
+	if err != nil {
+		return nil, err
+	}
+	defer closeRoots(allowed)
+	g := newGate(l, p, allowed)
+	verdicts := make([]error, len(l.Inspection.References))
+	for i := range verdicts {
+		t, err := g.locate(&l.Inspection.References[i])
+		if err == nil {
+			t.close()
+		}
+		verdicts[i] = err
+	}
+	return verdicts, nil
+}

@@ -1,9 +1,11 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -11,10 +13,23 @@ import (
 
 // A root is a folder in which, and below which, names may lead to files.
 type root struct {
-	dir *os.File // O_PATH
-	// paths are the absolute paths by which names may mean it: the one that
-	// was given, made absolute, and the one without symbolic links.
+	fd int // O_PATH
+	// paths are the absolute paths by which names may begin with it: first the
+	// one without symbolic links, then perhaps the one that was given.
 	paths []string
+}
+
+// newRoot makes a root of an open folder, which it closes if it fails.
+func newRoot(fd int) (*root, error) {
+	path, err := os.Readlink(procPath(fd))
+	if err == nil && !filepath.IsAbs(path) {
+		err = errors.New("the folder has no path")
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &root{fd: fd, paths: []string{path}}, nil
 }
 
 // openRoot opens the folder of that path; "" is the working directory.
@@ -26,97 +41,83 @@ func openRoot(path string) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &root{dir: os.NewFile(uintptr(fd), path)}
-	if real, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && filepath.IsAbs(real) {
-		r.paths = append(r.paths, real)
+	r, err := newRoot(fd)
+	if err != nil {
+		return nil, err
 	}
-	if given, err := filepath.Abs(path); err == nil {
+	// filepath.Abs knows no links, and so not where ".." leads to.
+	if given, err := filepath.Abs(path); err == nil && !slices.Contains(strings.Split(path, "/"), "..") {
 		r.paths = append(r.paths, given)
 	}
 	return r, nil
 }
 
-// openBeneath opens (O_PATH) what rest leads to from r, after every symbolic
-// link; the kernel sees to it that no step leaves r (EXDEV).
-func (r *root) openBeneath(rest string) (int, error) {
-	return unix.Openat2(int(r.dir.Fd()), rest, &unix.OpenHow{
+// openRoots opens the folders that a policy allows. Those that do not exist
+// are left out.
+func openRoots(paths []string) ([]*root, error) {
+	var roots []*root
+	for _, path := range paths {
+		r, err := openRoot(path)
+		switch {
+		case errors.Is(err, unix.ENOENT):
+		case err != nil:
+			closeRoots(roots)
+			return nil, fmt.Errorf("Could not open the allowed folder '%s': %w", shown(path), worded(err))
+		default:
+			roots = append(roots, r)
+		}
+	}
+	return roots, nil
+}
+
+func closeRoots(roots []*root) {
+	for _, r := range roots {
+		r.close()
+	}
+}
+
+func (r *root) close() { unix.Close(r.fd) }
+
+// openBeneath opens (O_PATH) what path leads to from r, after every symbolic
+// link. The kernel sees to it that no step leaves r: EXDEV.
+func (r *root) openBeneath(path string) (int, error) {
+	return unix.Openat2(r.fd, path, &unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
 	})
 }
 
-// begin returns the root that name begins in and what is left of it there. A
-// relative name begins in the folder of the image; its leading ".." lead from
-// there to other roots only.
-func (g *gate) begin(name string) (*root, string, error) {
-	if filepath.IsAbs(name) {
-		return g.find(name)
-	}
-	if g.own == nil || strings.HasPrefix(name, "../") || name == ".." {
-		base, err := realDir(g.dir)
-		if err != nil {
-			return nil, "", errOutside
-		}
-		return g.find(climb(base, name))
-	}
-	return g.own, name, nil
-}
-
-// find returns the root that the absolute path is in, the innermost one, and
-// the path from there.
-func (g *gate) find(path string) (*root, string, error) {
-	var best *root
-	var rest string
-	length := -1
-	for _, r := range g.roots {
-		for _, p := range r.paths {
-			if tail, ok := within(path, p); ok && len(p) > length {
-				best, rest, length = r, tail, len(p)
-			}
-		}
-	}
-	if best == nil {
-		return nil, "", errOutside
-	}
-	return best, rest, nil
-}
-
-// within returns the path from dir, both absolute, if path textually begins
-// with it.
+// within returns the path from dir, if path begins with it as text. Both are
+// absolute.
 func within(path, dir string) (string, bool) {
 	tail, ok := strings.CutPrefix(path, strings.TrimSuffix(dir, "/"))
-	if !ok || !strings.HasPrefix(tail, "/") {
+	switch {
+	case ok && tail == "":
+		return ".", true
+	case !ok || tail[0] != '/':
 		return "", false
 	}
-	tail = strings.TrimLeft(tail, "/")
-	return tail, tail != ""
+	if tail = strings.TrimLeft(tail, "/"); tail == "" {
+		tail = "."
+	}
+	return tail, true
 }
 
-// climb applies the leading ".." of name to base, a path without symbolic
-// links, and appends the rest.
-func climb(base, name string) string {
+// climb goes from base, an absolute path without symbolic links, up the
+// leading ".." of path, and appends the rest.
+func climb(base, path string) string {
 	for {
-		switch {
-		case strings.HasPrefix(name, "../"):
-			base, name = filepath.Dir(base), strings.TrimLeft(name[3:], "/")
-		case strings.HasPrefix(name, "./"):
-			name = strings.TrimLeft(name[2:], "/")
-		case name == "..":
-			return filepath.Dir(base)
+		first, rest, more := strings.Cut(path, "/")
+		switch first {
+		case "..":
+			base = filepath.Dir(base)
+		case ".", "":
 		default:
-			return strings.TrimSuffix(base, "/") + "/" + name
+			return strings.TrimSuffix(base, "/") + "/" + path
 		}
+		if !more {
+			return base
+		}
+		path = rest
 	}
-}
-
-// realDir returns the path of a folder without symbolic links.
-func realDir(dir string) (string, error) {
-	if dir == "" {
-		dir = "."
-	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(dir)
 }

@@ -10,34 +10,29 @@ import (
 // maxLinks is how many symbolic links are followed, as in Linux (MAXSYMLINKS).
 const maxLinks = 40
 
-// walk does what openBeneath does without the kernel's help, one component at
-// a time, and follows links from one root to another.
-func (g *gate) walk(r *root, rest string) (int, error) {
+// walk does what openBeneath does, one component at a time, and goes on from
+// one root to another where a link or ".." leads there.
+func (g *gate) walk(r *root, path string) (int, error) {
 	w := &walk{gate: g}
 	defer w.leave()
-	if err := w.enter(r, rest); err != nil {
-		return -1, err
-	}
+	w.enter(r, path)
 	return w.run()
 }
 
-// A walk is on its way through a root. It holds every folder between the root
-// and where it is, so that ".." needs no look at the file system.
+// A walk is on its way through a root. It keeps every folder between the root
+// and where it is open, so that ".." needs no look at the file system.
 type walk struct {
 	gate  *gate
 	root  *root
-	dirs  []int    // open folders below the root; the last is where it is
-	names []string // what they are called
+	dirs  []int    // the folders below root that it is in
 	left  []string // components still to go
 	links int
 }
 
-// enter begins anew in r.
-func (w *walk) enter(r *root, rest string) error {
+// enter has the walk begin anew in r.
+func (w *walk) enter(r *root, path string) {
 	w.leave()
-	w.root = r
-	w.left = strings.Split(rest, "/")
-	return nil
+	w.root, w.left = r, strings.Split(path, "/")
 }
 
 // leave closes the folders.
@@ -45,80 +40,76 @@ func (w *walk) leave() {
 	for _, fd := range w.dirs {
 		unix.Close(fd)
 	}
-	w.dirs, w.names = w.dirs[:0], w.names[:0]
+	w.dirs = nil
 }
 
 func (w *walk) here() int {
-	if len(w.dirs) == 0 {
-		return int(w.root.dir.Fd())
+	if n := len(w.dirs); n > 0 {
+		return w.dirs[n-1]
 	}
-	return w.dirs[len(w.dirs)-1]
+	return w.root.fd
 }
 
-// run goes to the end and returns what is there.
+// run goes to the end and opens (O_PATH) what is there.
 func (w *walk) run() (int, error) {
 	for len(w.left) > 0 {
 		name := w.left[0]
 		w.left = w.left[1:]
+		var err error
 		switch name {
 		case "", ".":
-			continue
 		case "..":
-			if err := w.up(); err != nil {
-				return -1, err
+			err = w.up()
+		default:
+			fd, err := w.step(name)
+			if fd >= 0 || err != nil {
+				return fd, err
 			}
-			continue
 		}
-		fd, err := unix.Openat(w.here(), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return -1, err
 		}
-		if done, err := w.step(fd, name); done || err != nil {
-			return fd, err
-		}
 	}
-	// A path that ends in a folder.
 	return unix.Openat(w.here(), ".", unix.O_PATH|unix.O_CLOEXEC, 0)
 }
 
-// step goes to fd, a component called name, which it owns unless it is done
-// without an error: fd then is the end of the walk.
-func (w *walk) step(fd int, name string) (done bool, err error) {
+// step goes to what is called name here. If that is the end, and no folder, it
+// returns it open, else -1.
+func (w *walk) step(name string) (int, error) {
+	fd, err := unix.Openat(w.here(), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		unix.Close(fd)
-		return false, err
+	if err = unix.Fstat(fd, &st); err == nil {
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFDIR:
+			w.dirs = append(w.dirs, fd)
+			return -1, nil
+		case unix.S_IFLNK:
+			err = w.follow(fd)
+		default:
+			if len(w.left) == 0 {
+				return fd, nil
+			}
+			err = unix.ENOTDIR
+		}
 	}
-	switch {
-	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-		defer unix.Close(fd)
-		return false, w.follow(fd)
-	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		w.dirs, w.names = append(w.dirs, fd), append(w.names, name)
-		return false, nil
-	case len(w.left) > 0:
-		unix.Close(fd)
-		return false, unix.ENOTDIR
-	}
-	return true, nil
+	unix.Close(fd)
+	return -1, err
 }
 
-// up goes to the folder above, in another root if it must be.
+// up goes to the folder above, in another root if it leads out of this one.
 func (w *walk) up() error {
 	if n := len(w.dirs); n > 0 {
 		unix.Close(w.dirs[n-1])
-		w.dirs, w.names = w.dirs[:n-1], w.names[:n-1]
+		w.dirs = w.dirs[:n-1]
 		return nil
 	}
-	rest := strings.Join(w.left, "/")
-	r, rest, err := w.gate.find(climb(filepath.Dir(w.root.paths[0]), rest))
-	if err != nil {
-		return err
-	}
-	return w.enter(r, rest)
+	return w.jump(climb(filepath.Dir(w.root.paths[0]), strings.Join(w.left, "/")))
 }
 
-// follow goes where the symbolic link fd leads.
+// follow goes on where the symbolic link fd leads.
 func (w *walk) follow(fd int) error {
 	if w.links++; w.links > maxLinks {
 		return unix.ELOOP
@@ -128,14 +119,23 @@ func (w *walk) follow(fd int) error {
 	if err != nil {
 		return err
 	}
-	target := string(buf[:n])
-	if !filepath.IsAbs(target) {
-		w.left = append(strings.Split(target, "/"), w.left...)
-		return nil
+	path := string(buf[:n])
+	if len(w.left) > 0 {
+		path += "/" + strings.Join(w.left, "/")
 	}
-	r, rest, err := w.gate.find(strings.Join(append([]string{target}, w.left...), "/"))
+	if filepath.IsAbs(path) {
+		return w.jump(path)
+	}
+	w.left = strings.Split(path, "/")
+	return nil
+}
+
+// jump goes on at an absolute path.
+func (w *walk) jump(path string) error {
+	r, rest, err := w.gate.find(path)
 	if err != nil {
 		return err
 	}
-	return w.enter(r, rest)
+	w.enter(r, rest)
+	return nil
 }
