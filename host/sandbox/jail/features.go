@@ -1,23 +1,18 @@
 package jail
 
 import (
-	"errors"
 	"fmt"
 
-	seccomp "github.com/elastic/go-seccomp-bpf"
 	lowland "github.com/landlock-lsm/go-landlock/landlock/syscall"
-	"golang.org/x/sys/unix"
+
+	"instar/host/sandbox/seccomp"
 )
-
-const errInvalid = unix.EINVAL
-
-var errNoSeccomp = errors.New("the kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)")
 
 // Check says why there can be no jail here: seccomp is not optional. It is
 // cheap and not the last word, which is a worker that says hello.
 func Check() error {
 	if !seccomp.Supported() {
-		return errNoSeccomp
+		return seccomp.ErrUnsupported
 	}
 	return nil
 }

@@ -1,0 +1,150 @@
+//go:build linux && amd64
+
+package attack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"instar/host/sandbox"
+	"instar/host/sandbox/jail"
+	"instar/host/sandbox/kvm"
+	"instar/job"
+)
+
+// The test binary is its own worker.
+func TestMain(m *testing.M) {
+	switch os.Args[0] {
+	case kvm.VMMName:
+		os.Exit(kvm.Main())
+	case jail.Name:
+		if err := jail.Enter(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(jail.FailedExit)
+		}
+		os.Exit(serve())
+	case kvm.GuestName:
+		os.Exit(serve())
+	}
+	os.Exit(m.Run())
+}
+
+// secret is in this process's memory, and must not change.
+var secret uint64 = 0x5ec_2e75_5ec_2e75
+
+// start starts a worker behind a wall, or skips the test where there is none.
+func start(t *testing.T, wall sandbox.Wall, o sandbox.Options) *sandbox.Worker {
+	t.Helper()
+	o.Wall = wall
+	w, err := sandbox.Start(context.Background(), o)
+	var u *sandbox.UnavailableError
+	if wall == sandbox.KVM && errors.As(err, &u) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+var walls = []sandbox.Wall{sandbox.Jail, sandbox.KVM}
+
+// TestAttacks has a worker try everything. Each attack has a worker of its own
+// and an outcome that is asserted; afterwards everything is as it was.
+func TestAttacks(t *testing.T) {
+	for _, wall := range walls {
+		t.Run(string(wall), func(t *testing.T) {
+			for _, a := range attacks {
+				t.Run(a.name, func(t *testing.T) {
+					t.Parallel()
+					testAttack(t, wall, a)
+				})
+			}
+		})
+	}
+	if secret != 0x5ec_2e75_5ec_2e75 {
+		t.Errorf("a worker changed the host's memory to %#x", secret)
+	}
+}
+
+func testAttack(t *testing.T, wall sandbox.Wall, a attack) {
+	dir := t.TempDir()
+	name := func(s string) string { return filepath.Join(dir, s) }
+	for _, f := range []string{"in", "bystander"} {
+		if err := os.WriteFile(name(f), []byte(inputText), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in, err := os.Open(name("in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(name("out"), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+
+	w := start(t, wall, sandbox.Options{Memory: 128 << 20, Timeout: 30 * time.Second})
+	id, err := w.Grant(in, job.Read, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Grant(out, job.Write, ceiling); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Inspect(context.Background(), job.Inspect{
+		ID: id, Format: a.name, Snapshot: fmt.Sprint(os.Getpid(), " ", secretAddress(&secret)),
+	})
+	if got := outcomeOf(err); !slices.Contains(a.want, got) {
+		t.Errorf("it came out as %q, want one of %q: %v", got, a.want, err)
+	}
+	if err != nil && strings.ContainsAny(err.Error(), "\x1b\n") {
+		t.Errorf("%q is not fit to be shown", err)
+	}
+
+	for _, f := range []string{"in", "bystander"} {
+		if got, err := os.ReadFile(name(f)); err != nil || !bytes.Equal(got, []byte(inputText)) {
+			t.Errorf("%s is %q now, %v", f, got, err)
+		}
+	}
+	if info, err := os.Stat(name("out")); err != nil || info.Size() > ceiling {
+		t.Errorf("the output is %d bytes long, %v", info.Size(), err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
+		t.Errorf("the folder holds %v, %v", entries, err)
+	}
+}
+
+// outcomeOf says in a word how an attack came out.
+func outcomeOf(err error) string {
+	var answer *job.Error
+	var crash *sandbox.CrashError
+	switch {
+	case errors.As(err, &answer):
+		return answer.Message
+	case !errors.As(err, &crash):
+		return fmt.Sprint(err)
+	}
+	for outcome, words := range map[string]string{
+		killed:  "no business",
+		crashed: "crashed: ",
+		starved: "(see --memory)",
+		left:    "before it had answered",
+	} {
+		if strings.Contains(crash.Why, words) {
+			return outcome
+		}
+	}
+	return crash.Why
+}
