@@ -1,0 +1,16 @@
+// Package vmdk reads VMware's virtual disks.
+//
+// A disk is described by a text, the descriptor, and stored in extents. Either
+// the descriptor is a file of its own and names files for the extents (flat,
+// split, vmfs, vmfsSparse and seSparse disks), or it is embedded in the one
+// extent (monolithicSparse, streamOptimized). An extent is flat, or sparse: a
+// grain directory of grain tables of grains, in one of three layouts. The
+// hosted layout (KDMV) is that of VMware's "Virtual Disk Format 5.0"; the older
+// one of ESX (COWD) is in the open vmdk descriptions of libvmdk; the newer one
+// of ESX (seSparse) is only documented by the readers that there are, of which
+// QEMU's was followed.
+//
+// The files of extents are never opened here. They are references, and a disk
+// opened without them can be described, but not read. A sparse extent must then
+// be as long as the descriptor says: QEMU believes the extent instead.
+package vmdk
