@@ -58,6 +58,11 @@ type Info struct {
 	Compressed  bool // every stored unit is compressed (streamOptimized VMDK)
 	Dirty       bool // it was not closed cleanly
 
+	// Refused is why content cannot be read, where the image can be described:
+	// it is encrypted and no passphrase was given, or marked as damaged. nil
+	// when it can be read. Reading returns the same error.
+	Refused error
+
 	// References are the other files that the image names, in the order in
 	// which OpenOptions.Files takes them.
 	References []Reference
