@@ -129,7 +129,7 @@ func TestDataFile(t *testing.T) {
 		{"sub/below", allow, "beside the image"},
 		{"sub/beside", wide, "in the working directory"},
 		{"sub/neither", allow, "Could not open 'sub/neither': Could not open 'sub/no': No such file or directory"},
-		{"sub/beside", Options{}, "Could not open 'sub/beside': 'data' is a data file, which the image needs and may not name (see --allow-data-file)"},
+		{"sub/beside", Options{}, "Could not open 'sub/beside': 'data' is a data file, and images may not name any (see --allow-data-file)"},
 	} {
 		if got := granted(test.name, test.o); got != test.want {
 			t.Errorf("%s: %s", test.name, got)

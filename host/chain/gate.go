@@ -56,7 +56,7 @@ func (g *gate) locate(ref *job.Reference) (*target, error) {
 		return nil, refused("", "is no name of a "+ref.Kind)
 	}
 	if ref.Kind == job.DataFile && !g.policy.AllowDataFile {
-		return nil, refused(ref.Names[0], "is a data file, which the image needs and may not name (see --allow-data-file)")
+		return nil, refused(ref.Names[0], "is a data file, and images may not name any (see --allow-data-file)")
 	}
 	var first error
 	for _, c := range g.candidates(ref) {

@@ -98,39 +98,53 @@ func (f *File) take(path string, o Options) error {
 			return errGrow
 		}
 		return nil
-	case unix.S_IFIFO:
-		return errResize
-	default:
-		return errGrow
+	case unix.S_IFCHR:
+		f.device = true
+		if o.Size > 0 {
+			return errGrow
+		}
+		return nil
 	}
+	return errResize
 }
 
 // replace has f, which is open on a regular file, be one that will replace it;
 // or be that file, emptied, where it cannot be replaced.
-func (f *File) replace(path string, st *unix.Stat_t) (err error) {
+func (f *File) replace(path string, st *unix.Stat_t) error {
+	f.old = st
+	switch err := f.openBeside(path); {
+	case err == nil:
+		return nil
+	case errors.Is(err, errMagicLink), errors.Is(err, errMounted), letsNoFileBeMade(err) && f.dir != nil:
+		f.failed = empty
+		return unix.Ftruncate(int(f.file.Fd()), 0)
+	default:
+		return err
+	}
+}
+
+// errMounted says that a file is a mount of its own, which has no other name.
+var errMounted = errors.New("the file is mounted")
+
+// openBeside has f, which is open on a regular file, be a temporary one beside
+// it.
+func (f *File) openBeside(path string) (err error) {
 	if f.place, err = findPlace(path); err != nil {
 		return err
 	}
-	there, err := f.place.stat()
+	if !isNamed(f.place, f.base, f.file) {
+		return errors.New("the file was replaced just now")
+	}
+	if f.isMount(f.file) {
+		return errMounted
+	}
+	temp, name, err := openTemp(f.place, 0o600)
 	if err != nil {
 		return err
 	}
-	if !sameFile(st, &there) {
-		return errors.New("the file was replaced just now")
-	}
-	if !f.isMount(f.file) {
-		temp, name, err := openTemp(f.place, 0o600)
-		if err == nil {
-			f.file.Close()
-			f.file, f.temp, f.old = temp, name, st
-			return nil
-		}
-		if !letsNoFileBeMade(err) {
-			return err
-		}
-	}
-	f.failed = empty
-	return unix.Ftruncate(int(f.file.Fd()), 0)
+	f.file.Close()
+	f.file, f.temp = temp, name
+	return nil
 }
 
 // openExisting opens what is there, for NoCreate.
@@ -181,6 +195,9 @@ func notRegular(path string) error {
 // useDevice has f, open on a block device, be written as it is.
 func (f *File) useDevice(path string) error {
 	f.device = true
+	if readOnly, err := unix.IoctlGetInt(int(f.file.Fd()), unix.BLKROGET); err == nil && readOnly != 0 {
+		return notWritable(unix.EACCES) // Linux lets it be opened for writing
+	}
 	if err := f.lock(path); err != nil {
 		return err
 	}

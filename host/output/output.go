@@ -26,7 +26,8 @@ type Options struct {
 	// what is not written to.
 	NoCreate bool
 	// Size is how long the output will be at least, in bytes: a device that is
-	// shorter is refused. It does not count with NoCreate: see [File.Size].
+	// shorter is refused. An output with a header has at least one byte. It does
+	// not count with NoCreate: see [File.Size].
 	Size int64
 }
 
@@ -43,7 +44,7 @@ type File struct {
 	file   *os.File // write-only
 	temp   string   // the name in the same folder until Commit; "" in place
 	failed func(*File) error
-	old    *unix.Stat_t // what Commit replaces
+	old    *unix.Stat_t // what was there before
 	locks  *os.File     // holds the locks on what was there before
 	size   int64
 	device bool
@@ -104,15 +105,25 @@ func (f *File) Commit() error {
 
 func (f *File) rename() error {
 	if f.old != nil {
-		fd, mode := int(f.file.Fd()), f.old.Mode&0o7777
-		if unix.Fchown(fd, int(f.old.Uid), int(f.old.Gid)) != nil {
-			mode &= 0o777 // no other user's set-user-ID
-		}
-		if err := unix.Fchmod(fd, mode); err != nil {
+		if err := f.inherit(); err != nil {
 			return err
 		}
 	}
 	return unix.Renameat(f.fd(), f.temp, f.fd(), f.base)
+}
+
+// inherit gives the file the owner and mode of the one that it replaces. Where
+// it cannot have the group, what that may do is nobody's; where it cannot have
+// the owner, it takes on no identity (set-user-ID).
+func (f *File) inherit() error {
+	fd, mode := int(f.file.Fd()), f.old.Mode&0o7777
+	if unix.Fchown(fd, int(f.old.Uid), int(f.old.Gid)) != nil {
+		mode &= 0o777
+		if unix.Fchown(fd, -1, int(f.old.Gid)) != nil {
+			mode &= 0o707
+		}
+	}
+	return unix.Fchmod(fd, mode)
 }
 
 // Abort gives the output up. What was written is removed, but from devices and

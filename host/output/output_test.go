@@ -2,6 +2,7 @@ package output
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"instar/host/localfile"
 	"instar/internal/testutil"
 )
 
@@ -444,6 +446,150 @@ func TestLongName(t *testing.T) {
 	write(t, f, "x")
 	if err := f.Commit(); err != nil || contents(t, name) != "x" {
 		t.Error(err)
+	}
+}
+
+// A name that stands for an open file is written to that file, as in qemu.
+func TestOpenFile(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "out")
+	put(t, name, "old content", 0o600)
+	open, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	for _, path := range []string{fmt.Sprintf("/proc/self/fd/%d", open.Fd()), fmt.Sprintf("/dev/fd/%d", open.Fd())} {
+		f := mustCreate(t, path, Options{})
+		write(t, f, path)
+		if err := f.Commit(); err != nil || !f.InPlace() {
+			t.Errorf("%s: %v, in place %v", path, err, f.InPlace())
+		}
+		text := make([]byte, 100)
+		if n, _ := open.ReadAt(text, 0); string(text[:n]) != path || list(t, dir) != "out" {
+			t.Errorf("%s: the open file has %q, and the folder %q", path, text[:n], list(t, dir))
+		}
+	}
+}
+
+// A device without an end takes an output without content, as in qemu.
+func TestDeviceWithoutEnd(t *testing.T) {
+	f := mustCreate(t, "/dev/null", Options{})
+	if !f.Device() || !f.InPlace() || f.Zeroed() || f.Size() != 0 {
+		t.Errorf("device %v, in place %v, zeroed %v, size %d", f.Device(), f.InPlace(), f.Zeroed(), f.Size())
+	}
+}
+
+func TestBlockDevice(t *testing.T) {
+	losetup, err := exec.LookPath("losetup")
+	if err != nil || os.Geteuid() != 0 {
+		t.Skip("it takes root and losetup (package mount)")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	put(t, file, strings.Repeat("x", 4096), 0o600)
+	device := func(flags ...string) string {
+		out, err := exec.Command(losetup, append(flags, "--find", "--show", file)...).Output()
+		if err != nil {
+			t.Skipf("losetup: %v", err)
+		}
+		name := strings.TrimSpace(string(out))
+		t.Cleanup(func() { exec.Command(losetup, "--detach", name).Run() })
+		return name
+	}
+	name := device()
+	for _, o := range []Options{{Size: 4096}, {NoCreate: true}} {
+		f := mustCreate(t, name, o)
+		if !f.Device() || !f.InPlace() || f.Zeroed() || f.Size() != 4096 {
+			t.Errorf("%+v: device %v, in place %v, zeroed %v, size %d", o, f.Device(), f.InPlace(), f.Zeroed(), f.Size())
+		}
+		write(t, f, "new")
+		if err := errors.Join(f.File().Sync(), f.Abort()); err != nil {
+			t.Error(err)
+		}
+		if got := contents(t, name); got != "new"+strings.Repeat("x", 4093) {
+			t.Errorf("%+v: the device has %q", o, got[:8])
+		}
+	}
+	if _, err := Create(name, Options{Size: 4097}); err == nil || err.Error() != "Cannot grow device files" {
+		t.Errorf("too small: %v", err)
+	}
+	node := filepath.Join(dir, "node")
+	var st unix.Stat_t
+	if err := errors.Join(unix.Stat(name, &st), unix.Mknod(node, unix.S_IFBLK|0o600, int(st.Rdev))); err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if same, err := Same(in, node); !same || err != nil {
+		t.Errorf("another node of the device is not the same: %v", err)
+	}
+	for _, o := range []Options{{Size: 512}, {NoCreate: true}} {
+		if _, err := Create(device("--read-only"), o); err == nil || !strings.HasSuffix(err.Error(), "The device is not writable: Permission denied") {
+			t.Errorf("read-only, %+v: %v", o, err)
+		}
+	}
+}
+
+// An image that another process has open is not replaced, nor written to.
+func TestLockedOutput(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "out")
+	put(t, name, "old", 0o600)
+	in, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if err := localfile.LockRead(in, name); err != nil {
+		t.Fatal(err)
+	}
+	const text = "Failed to get \"write\" lock\nIs another process using the image ["
+	for _, test := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{}, text + name + "]?"},
+		{Options{NoCreate: true}, "Could not open '" + name + "': " + text + name + "]?"},
+	} {
+		if _, err := Create(name, test.o); err == nil || err.Error() != test.want {
+			t.Errorf("%+v: got %v", test.o, err)
+		}
+	}
+	if contents(t, name) != "old" || list(t, dir) != "out" {
+		t.Errorf("there is %q with %q", list(t, dir), contents(t, name))
+	}
+}
+
+// What was there stays locked while it is being replaced.
+func TestOldFileIsLocked(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "out")
+	put(t, name, "old", 0o600)
+	f := mustCreate(t, name, Options{})
+	if _, err := Create(name, Options{}); err == nil {
+		t.Error("two replace one file")
+	}
+	f.Abort()
+	mustCreate(t, name, Options{})
+}
+
+func TestNothingStaysOpen(t *testing.T) {
+	t.Chdir(t.TempDir())
+	put(t, "file", "x", 0o600)
+	count := func() int { return len(strings.Fields(list(t, "/proc/self/fd"))) }
+	before := count()
+	for _, name := range []string{"file", "new", "no/file", "/dev/null", "/dev/stdin", "/"} {
+		for _, o := range []Options{{}, {NoCreate: true}, {Size: 1}} {
+			if f, err := Create(name, o); err == nil {
+				f.Abort()
+			}
+			if after := count(); after != before {
+				t.Errorf("%s, %+v: %d files stay open", name, o, after-before)
+			}
+		}
 	}
 }
 

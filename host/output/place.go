@@ -47,6 +47,10 @@ func findPlace(path string) (place, error) {
 // maxLinks is how many symbolic links are followed, as in Linux (MAXSYMLINKS).
 const maxLinks = 40
 
+// errMagicLink says that a name in /proc stands for an open file (proc_pid_fd(5)),
+// as /dev/stdout does, and not for another name.
+var errMagicLink = errors.New("a link to an open file")
+
 // readLink returns what the symbolic link base in dir leads to, "" if it is no
 // link. Whatever fs.protected_symlinks says, one that somebody else put into a
 // folder for all (proc_sys_fs(5)) is not followed.
@@ -65,6 +69,10 @@ func readLink(dir int, base string) (string, error) {
 	}
 	if link.Mode&unix.S_IFMT != unix.S_IFLNK {
 		return "", nil
+	}
+	var system unix.Statfs_t
+	if unix.Fstatfs(fd, &system) == nil && system.Type == unix.PROC_SUPER_MAGIC {
+		return "", errMagicLink
 	}
 	const forAll = unix.S_ISVTX | unix.S_IWOTH
 	if folder.Mode&forAll == forAll && int(link.Uid) != os.Geteuid() && link.Uid != folder.Uid {
