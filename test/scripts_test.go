@@ -16,7 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"instar/test/internal/program"
+	"instar/internal/program"
 )
 
 func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
@@ -48,15 +48,15 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition says whether a script's condition holds: [root]; [kvm] and [jail]
-// for a wall that can be had here; [qemu-img], which is an error in CI where it
-// is missing.
+// condition says whether a script's condition holds: [kvm] and [jail]
+// for a wall that can be had here; [mount] where a file system can be mounted in
+// a namespace; [qemu-img], which is an error in CI where it is missing.
 func condition(name, disk string) (bool, error) {
 	switch name {
-	case "root":
-		return os.Getuid() == 0, nil
 	case "kvm", "jail":
 		return exec.Command(program.Instar(), "info", "--sandbox="+name, disk).Run() == nil, nil
+	case "mount":
+		return exec.Command("unshare", "-r", "-m", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
 	case "qemu-img":
 		_, err := exec.LookPath("qemu-img")
 		if err != nil && os.Getenv("CI") != "" {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"instar/test/internal/program"
+	"instar/internal/program"
 )
 
 func TestConvertGivesTheSameBytes(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"instar/internal/program"
 	"instar/internal/testutil"
-	"instar/test/internal/program"
 )
 
 func TestMain(m *testing.M) {

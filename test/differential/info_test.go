@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"instar/test/internal/program"
+	"instar/internal/program"
 )
 
 // info prints what qemu-img prints, as far as qemu-img prints it: its lines
