@@ -42,8 +42,10 @@ func crashed(waitErr error, log string, memory int64) error {
 	}
 	status, _ := exit.Sys().(syscall.WaitStatus)
 	switch {
-	case !status.Signaled() && outOfMemory(log):
-		e.Why = memoryText(memory)
+	case !status.Signaled() && noMemory.MatchString(log):
+		e.Why = fmt.Sprintf("needs more memory than its limit of %d MiB (see --memory)", memory>>20)
+	case !status.Signaled() && noThreads.MatchString(log):
+		e.Why = "needs more threads than it may have"
 	case !status.Signaled():
 		e.Why = fmt.Sprintf("exited with code %d before it had answered", status.ExitStatus())
 	case status.Signal() == unix.SIGSYS:
@@ -56,16 +58,12 @@ func crashed(waitErr error, log string, memory int64) error {
 	return e
 }
 
-func memoryText(limit int64) string {
-	return fmt.Sprintf("needs more memory than its limit of %d MiB (see --memory)", limit>>20)
-}
-
-// outOfMemory reports whether the Go runtime ended because it was refused
-// memory: there is no other sign of it than its last words. Who makes them up
-// gains nothing by it.
-func outOfMemory(log string) bool { return noMemory.MatchString(log) }
-
-var noMemory = regexp.MustCompile(`(?m)^fatal error: .*(out of memory|cannot allocate memory|cannot reserve|failed to reserve)`)
+// The Go runtime's last words when it was refused memory, or a thread: there is
+// no other sign of it. Who makes them up gains nothing by it.
+var (
+	noMemory  = regexp.MustCompile(`(?m)^fatal error: .*(out of memory|cannot allocate memory|cannot reserve|failed to reserve)`)
+	noThreads = regexp.MustCompile(`(?m)^runtime: failed to create new OS thread`)
+)
 
 // reason returns err in one line as a note: what a worker that could not lock
 // itself in said is the best that there is.

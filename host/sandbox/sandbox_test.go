@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,6 +34,8 @@ func TestMain(m *testing.M) {
 		os.Exit(playWorker())
 	case guestName:
 		os.Exit(playWorker())
+	case hostName:
+		os.Exit(playHost())
 	}
 	os.Exit(m.Run())
 }
@@ -42,6 +45,10 @@ var sound = job.Inspection{Format: "raw", VirtualSize: 512}
 // scripts are what a worker does when it is asked to inspect.
 var scripts = map[string]func(c *job.Conn, fd int){
 	"honest": func(c *job.Conn, _ int) { c.Send(&job.Message{Inspection: &sound}, -1) },
+	"spins": func(*job.Conn, int) {
+		for {
+		}
+	},
 	"silent": func(*job.Conn, int) { time.Sleep(time.Minute) },
 	"exits":  func(*job.Conn, int) { os.Exit(3) },
 	"panics": func(*job.Conn, int) { panic("a \x1b[31mred\x1b[0m panic") },
@@ -257,6 +264,164 @@ func testCeiling(t *testing.T, wall Wall) {
 			t.Errorf("ceiling %d: %v, want %s", ceiling, err, want)
 		}
 	}
+}
+
+// TestCeilingRises shows that a second output may be larger than the first.
+func TestCeilingRises(t *testing.T) { eachWall(t, testCeilingRises) }
+
+func testCeilingRises(t *testing.T, wall Wall) {
+	w := startTest(t, Options{Wall: wall})
+	for _, ceiling := range []int64{16, 1028} {
+		id, err := w.Grant(openTest(t, os.O_WRONLY, ""), job.Write, ceiling)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ceiling < 1028 {
+			continue
+		}
+		if _, err := w.Inspect(context.Background(), job.Inspect{ID: id, Format: "writes"}); err == nil || err.Error() != "written" {
+			t.Errorf("ceiling %d: %v", ceiling, err)
+		}
+	}
+}
+
+// TestSecondJob shows that a worker serves one job after another, and that what
+// is taken back is gone.
+func TestSecondJob(t *testing.T) { eachWall(t, testSecondJob) }
+
+func testSecondJob(t *testing.T, wall Wall) {
+	w := startTest(t, Options{Wall: wall})
+	for i := range 3 {
+		id, err := w.Grant(openTest(t, os.O_RDONLY, "content"), job.Read, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id != i {
+			t.Errorf("grant %d has the number %d", i, id)
+		}
+		if _, err := w.Inspect(context.Background(), job.Inspect{ID: id, Format: "reads"}); err == nil || err.Error() != "content" {
+			t.Errorf("job %d: %v", i, err)
+		}
+		if err := w.Revoke(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Close()
+	w.Close()
+	if lines := w.Report().Lines(); len(lines) == 0 || lines[0] != "sandbox: "+string(wall) {
+		t.Errorf("the report is %q", lines)
+	}
+}
+
+// TestHostDies shows that no worker outlives the process that started it.
+func TestHostDies(t *testing.T) { eachWall(t, testHostDies) }
+
+const hostName = "host"
+
+// playHost starts a worker, says its process number, and waits to be killed.
+func playHost() int {
+	w, err := Start(context.Background(), Options{Wall: Wall(os.Args[1])})
+	if err != nil {
+		fmt.Println(0, err)
+		return 1
+	}
+	fmt.Println(w.proc.command().Process.Pid)
+	w.Inspect(context.Background(), job.Inspect{Format: "spins"})
+	return 1
+}
+
+func testHostDies(t *testing.T, wall Wall) {
+	if w, err := Start(context.Background(), Options{Wall: wall}); err != nil {
+		t.Skip(err)
+	} else {
+		w.Close()
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{hostName, string(wall)}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil || pid == 0 {
+		t.Fatalf("the host says %d, %v", pid, err)
+	}
+	time.Sleep(100 * time.Millisecond) // until it spins
+	cmd.Process.Kill()
+	cmd.Wait()
+	for range 100 {
+		if err := unix.Kill(pid, 0); err == unix.ESRCH || zombie(pid) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("process %d is still there", pid)
+	unix.Kill(pid, unix.SIGKILL)
+}
+
+// zombie reports whether a process has ended and nobody has asked how.
+func zombie(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(b), ") Z ")
+}
+
+// TestTerminal shows that what is typed at a terminal does not reach a worker:
+// it is in no process group of its host's.
+func TestTerminal(t *testing.T) { eachWall(t, testTerminal) }
+
+func testTerminal(t *testing.T, wall Wall) {
+	w := startTest(t, Options{Wall: wall})
+	pid := w.proc.command().Process.Pid
+	if group, err := unix.Getpgid(pid); err != nil || group != pid {
+		t.Errorf("process %d is in group %d, %v", pid, group, err)
+	}
+}
+
+func TestAuto(t *testing.T) {
+	w := startTest(t, Options{})
+	r := w.Report()
+	switch {
+	case r.Wall == KVM && len(r.Unused) == 0:
+	case r.Wall == Jail && len(r.Unused) == 1 && r.Unused[0].Wall == KVM && r.Unused[0].Err != nil:
+		if lines := r.Lines(); !strings.Contains(lines[1], "sandbox: kvm not used: ") {
+			t.Errorf("the report is %q", lines)
+		}
+	default:
+		t.Errorf("the report is %+v", r)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	statuses := Doctor(context.Background(), Options{})
+	if len(statuses) != 2 || statuses[0].Wall != KVM || statuses[1].Wall != Jail {
+		t.Fatalf("got %+v", statuses)
+	}
+	auto := startTest(t, Options{}).Report().Wall
+	for _, s := range statuses {
+		if s.Chosen != (s.Wall == auto) || s.Chosen && s.Why == "" {
+			t.Errorf("auto takes %s, and the doctor says %+v", auto, s)
+		}
+		if s.Usable != (s.Err == nil) || s.Usable && len(s.Features) == 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+	if !statuses[1].Usable || statuses[1].Features[1].Name != "seccomp filter" {
+		t.Errorf("%+v", statuses[1])
+	}
+}
+
+// TestWarning shows that only the absence of a wall is worth a warning.
+func TestWarning(t *testing.T) {
+	eachWall(t, func(t *testing.T, wall Wall) {
+		warnings := 0
+		startTest(t, Options{Wall: wall, Warn: func(string) { warnings++ }})
+		if warned := warnings > 0; warned != (wall == None) {
+			t.Errorf("%d warnings", warnings)
+		}
+	})
 }
 
 func TestExecutableThatIsNoWorker(t *testing.T) {

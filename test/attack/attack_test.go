@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"instar/host/sandbox"
 	"instar/host/sandbox/jail"
@@ -33,6 +36,15 @@ func TestMain(m *testing.M) {
 		os.Exit(serve())
 	case kvm.GuestName:
 		os.Exit(serve())
+	}
+	if err := surround(os.Getenv("INSTAR_TEST_DENY")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	// A worker must not inherit what this process was left with.
+	if err := unix.Dup3(2, 99, 0); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
@@ -95,7 +107,7 @@ func testAttack(t *testing.T, wall sandbox.Wall, a attack) {
 	}
 	defer out.Close()
 
-	w := start(t, wall, sandbox.Options{Memory: 128 << 20, Timeout: 30 * time.Second})
+	w := start(t, wall, sandbox.Options{Memory: 256 << 20, Timeout: 30 * time.Second})
 	id, err := w.Grant(in, job.Read, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -137,12 +149,13 @@ func outcomeOf(err error) string {
 		return fmt.Sprint(err)
 	}
 	for outcome, words := range map[string]string{
-		killed:  "no business",
-		crashed: "crashed: ",
-		starved: "(see --memory)",
-		left:    "before it had answered",
+		killed:  `^made a system call|^was ended: it made`,
+		crashed: `^crashed: `,
+		starved: `^needs more memory than its limit of 256 MiB \(see --memory\)$`,
+		crowded: `^needs more threads`,
+		left:    `^exited with code \d+ before it had answered$|^exited before it had answered$`,
 	} {
-		if strings.Contains(crash.Why, words) {
+		if regexp.MustCompile(words).MatchString(crash.Why) {
 			return outcome
 		}
 	}

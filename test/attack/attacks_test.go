@@ -17,6 +17,7 @@ const (
 	killed  = "killed"  // for a system call that is not in the table
 	crashed = "crashed" // by a fault
 	starved = "starved" // at its memory limit
+	crowded = "crowded" // at its limit of threads
 	left    = "left"    // exited by itself
 )
 
@@ -79,6 +80,9 @@ var attacks = append(forbidden(), []attack{
 	{"close the control channel", call(unix.SYS_CLOSE, 3), expect(killed, "EBADF")},
 
 	// Memory and processor.
+	{"use a quarter of its memory", quarter, expect("ok 64")},
+	{"use it again and again", recycle, expect("ok 0")},
+	{"start 1000 threads", bomb, expect(crowded, "ok 1000")},
 	{"take 4 GiB of heap", exhaust, expect(starved)},
 	{"map 4 GiB", mapAll, expect("ENOMEM", starved)},
 	{"map half of all addresses", call(unix.SYS_MMAP, 0, 1<<46, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON, -1, 0), expect("ENOMEM")},

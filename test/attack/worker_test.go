@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -174,10 +176,11 @@ func everyDescriptor(w *worker) (int64, error) {
 		if fd == w.in || fd == w.out {
 			continue
 		}
-		if n, err := unix.Pread(fd, w.buf[:1], 0); err == nil {
-			return int64(fd), errBreach
-		} else if err != unix.EBADF && err != unix.ESPIPE {
-			return int64(n), err
+		if _, err := unix.Pread(fd, w.buf[:1], 0); err != unix.EBADF {
+			own := err == unix.ESPIPE && fd < 9 // of the Go runtime's: for timers
+			if !own {
+				return 0, fmt.Errorf("descriptor %d: %v", fd, err)
+			}
 		}
 	}
 	return 0, unix.EBADF
@@ -194,6 +197,48 @@ func exhaust(*worker) (int64, error) {
 		all = append(all, b)
 	}
 	return int64(len(all)), errBreach
+}
+
+// quarter uses a quarter of the memory that it has.
+func quarter(*worker) (int64, error) {
+	var all [][]byte
+	for range 64 {
+		b := make([]byte, 1<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		all = append(all, b)
+	}
+	return int64(len(all)), nil
+}
+
+// recycle leaves it to the garbage collector to stay within its memory, and has
+// a timer go off.
+func recycle(w *worker) (int64, error) {
+	for range 20 {
+		if _, err := quarter(w); err != nil {
+			return 0, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return 0, nil
+}
+
+// bomb starts threads that stay.
+func bomb(*worker) (int64, error) {
+	const n = 1000
+	ready, forever := make(chan bool), make(chan bool)
+	for range n {
+		go func() {
+			runtime.LockOSThread()
+			ready <- true
+			<-forever
+		}()
+	}
+	for range n {
+		<-ready
+	}
+	return n, nil
 }
 
 // mapAll maps memory behind the Go runtime's back until it is refused, and

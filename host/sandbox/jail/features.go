@@ -49,7 +49,7 @@ func Features() []Feature {
 func landlockFeature() Feature {
 	version, err := lowland.LandlockGetABIVersion()
 	if err != nil {
-		return Feature{Name: "Landlock", Missing: "the kernel has no Landlock", Hint: "use Linux 5.13 or later with landlock among its security modules (lsm=)"}
+		return Feature{Name: "Landlock", Missing: "the kernel has none", Hint: "use Linux 5.13 or later with landlock among its security modules (lsm=)"}
 	}
 	f := Feature{Name: fmt.Sprintf("Landlock (version %d)", version)}
 	for _, step := range landlockSteps {
