@@ -17,7 +17,7 @@ import (
 // SystemFile is read first.
 const SystemFile = "/etc/instar/config.toml"
 
-// A Config is what the files say. The zero value of a field is what none of
+// A Config is what the files say. A field that is nil or empty is what none of
 // them says.
 type Config struct {
 	Security Security
@@ -29,15 +29,15 @@ type Security struct {
 	// AllowPaths are absolute. The lists of all files are joined.
 	AllowPaths    []string
 	ImageDir      *bool
-	MaxChainDepth int // at least 1
+	MaxChainDepth *int // at least 1
 	AllowDataFile *bool
 }
 
 // Sandbox says how the worker is walled in: see sandbox.Options.
 type Sandbox struct {
-	Wall    string        // auto, kvm, jail or none
-	Memory  int64         // bytes
-	Timeout time.Duration // of each job
+	Wall    string         // auto, kvm, jail or none
+	Memory  *int64         // bytes, at least 1
+	Timeout *time.Duration // of each job, more than 0
 }
 
 // Files returns the names of the files, whether they exist or not, in the

@@ -38,12 +38,12 @@ security.allow-paths = ["/home/me"]
 security.image-dir = true
 sandbox = { memory = "512M" }
 `)
-	yes := true
+	yes, four, memory, timeout := true, 4, int64(512<<20), 90*time.Second
 	want := Config{
 		Security: Security{
-			AllowPaths: []string{"/golden", "/srv/images", "/home/me"}, ImageDir: &yes, MaxChainDepth: 4, AllowDataFile: &yes,
+			AllowPaths: []string{"/golden", "/srv/images", "/home/me"}, ImageDir: &yes, MaxChainDepth: &four, AllowDataFile: &yes,
 		},
-		Sandbox: Sandbox{Wall: "jail", Memory: 512 << 20, Timeout: 90 * time.Second},
+		Sandbox: Sandbox{Wall: "jail", Memory: &memory, Timeout: &timeout},
 	}
 	got, err := Load(system, filepath.Join(t.TempDir(), "none"), "/dev/null/none", user)
 	if err != nil {

@@ -22,13 +22,13 @@ type file struct {
 	Security struct {
 		AllowPaths    []folder `toml:"allow-paths"`
 		ImageDir      *bool    `toml:"image-dir"`
-		MaxChainDepth depth    `toml:"max-chain-depth"`
+		MaxChainDepth *depth   `toml:"max-chain-depth"`
 		AllowDataFile *bool    `toml:"allow-data-file"`
 	} `toml:"security"`
 	Sandbox struct {
-		Wall    wall     `toml:"wall"`
-		Memory  size     `toml:"memory"`
-		Timeout duration `toml:"timeout"`
+		Wall    wall      `toml:"wall"`
+		Memory  *size     `toml:"memory"`
+		Timeout *duration `toml:"timeout"`
 	} `toml:"sandbox"`
 }
 
@@ -37,11 +37,11 @@ func (f *file) apply(c *Config) {
 		c.Security.AllowPaths = append(c.Security.AllowPaths, string(dir))
 	}
 	set(&c.Security.ImageDir, f.Security.ImageDir)
-	set(&c.Security.MaxChainDepth, int(f.Security.MaxChainDepth))
+	set(&c.Security.MaxChainDepth, (*int)(f.Security.MaxChainDepth))
 	set(&c.Security.AllowDataFile, f.Security.AllowDataFile)
 	set(&c.Sandbox.Wall, string(f.Sandbox.Wall))
-	set(&c.Sandbox.Memory, int64(f.Sandbox.Memory))
-	set(&c.Sandbox.Timeout, time.Duration(f.Sandbox.Timeout))
+	set(&c.Sandbox.Memory, (*int64)(f.Sandbox.Memory))
+	set(&c.Sandbox.Timeout, (*time.Duration)(f.Sandbox.Timeout))
 }
 
 // set sets *p to value unless that is zero.
