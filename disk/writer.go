@@ -29,9 +29,11 @@ type WriterOptions struct {
 	// Dense has the space of the whole disk allocated: runs of zeros are
 	// stored, not left out.
 	Dense bool
-	// Existing says that the target is not empty: an image or a device that is
-	// written in place. Its length is not changed, and zeros have to be written.
+	// Existing says that the target is a device, or an image that is written in
+	// place: its length stays.
 	Existing bool
+	// Zeroed says that the target reads as zeros where nothing is written.
+	Zeroed bool
 	// Values are the format's own options (-o), by name.
 	Values map[string]string
 }

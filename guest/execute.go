@@ -62,7 +62,7 @@ func options(o job.Output) disk.WriterOptions {
 	if o.ClusterSize != 0 {
 		values["cluster_size"] = strconv.FormatInt(o.ClusterSize, 10)
 	}
-	return disk.WriterOptions{Values: values, Existing: !o.Zeroed}
+	return disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed}
 }
 
 // chain opens the layers of one input.

@@ -152,9 +152,11 @@ type Output struct {
 	Options map[string]string `json:"options,omitempty"`
 	// Secret encrypts the output.
 	Secret []byte `json:"secret,omitempty"`
-	// Zeroed says that the output reads as zeros where nothing is written: a
-	// new file, and not a device.
+	// Zeroed says that the output reads as zeros where nothing is written.
 	Zeroed bool `json:"zeroed,omitempty"`
+	// Existing says that the output is written in place, into a device or into
+	// an image that is there: its length stays.
+	Existing bool `json:"existing,omitempty"`
 }
 
 // Progress says how far a job has come.

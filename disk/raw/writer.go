@@ -25,7 +25,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 			return nil, err
 		}
 	}
-	return &writer{target: t, zero: o.Dense || o.Existing}, nil
+	return &writer{target: t, zero: o.Dense || !o.Zeroed}, nil
 }
 
 func (w *writer) Unit() int64 { return unit }

@@ -1,0 +1,160 @@
+// Package cli is the command line: one file for each sub-command, on cobra,
+// behind an option parser that takes what qemu-img takes.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Main runs the program for the arguments argv, of which the first is the name
+// that it was called by, and returns the exit code.
+func Main(argv []string, version string) int {
+	p := &program{version: version, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	if len(argv) > 0 {
+		p.name = filepath.Base(argv[0])
+		argv = argv[1:]
+	}
+	ctx, stop := signalContext()
+	defer stop()
+	return p.run(ctx, argv)
+}
+
+// A program is one run of the program.
+type program struct {
+	name           string // what it was called by
+	version        string
+	stdout, stderr io.Writer
+	getenv         func(string) string
+}
+
+// A signalError says that a signal asked the program to end.
+type signalError struct{ signal syscall.Signal }
+
+func (e *signalError) Error() string { return e.signal.String() }
+
+// signalContext returns a context that ends when a signal asks the program to.
+func signalContext() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		if s, ok := <-signals; ok {
+			cancel(&signalError{s.(syscall.Signal)})
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel(nil)
+	}
+}
+
+// A usageError is shown with a hint at the help.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func (p *program) run(ctx context.Context, args []string) int {
+	root := p.root()
+	root.SetArgs(args)
+	root.SetContext(ctx)
+	completing := len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd)
+	for _, c := range root.Commands() {
+		c.DisableFlagParsing = !completing && c.Annotations[ownOptions] != ""
+	}
+	err := root.Execute()
+	if err == nil {
+		return 0
+	}
+	var s *signalError
+	if errors.As(err, &s) || errors.As(context.Cause(ctx), &s) {
+		return 128 + int(s.signal)
+	}
+	p.say(err.Error())
+	var usage *usageError
+	var option *optionError
+	if errors.As(err, &usage) || errors.As(err, &option) {
+		fmt.Fprintf(p.stderr, "Try '%s --help' for more information\n", p.name)
+	}
+	return 1
+}
+
+// say prints a line on standard error.
+func (p *program) say(text string) { fmt.Fprintf(p.stderr, "%s: %s\n", p.name, text) }
+
+// ownOptions marks the commands whose options this package reads itself.
+const ownOptions = "options"
+
+// root returns the command tree.
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   p.name,
+		Short: "copy and convert disk images that nobody should trust",
+		Long: `instar does the work of qemu-img dd, convert and info on disk images that
+nobody should trust: it parses them behind a wall, in a microVM without an
+operating system or in a locked-in process.`,
+		Version:       p.version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &usageError{"Not enough arguments"}
+			}
+			return &usageError{"Command not found: " + args[0]}
+		},
+	}
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	root.SetVersionTemplate("instar version {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err.Error()} })
+	root.Flags().SortFlags = false
+	root.AddCommand(p.ddCommand(), p.convertCommand(), p.infoCommand(), p.doctorCommand(), p.versionCommand(), p.manCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	return root
+}
+
+// own has the options of a command read by parseOptions, and the command run
+// with its operands.
+func (p *program) own(c *cobra.Command, run func(ctx context.Context, operands []string) error) *cobra.Command {
+	c.Annotations = map[string]string{ownOptions: "own"}
+	c.DisableFlagsInUseLine = true
+	c.Flags().SortFlags = false
+	help := c.Flags().BoolP("help", "h", false, "show this help")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		_, posix := os.LookupEnv("POSIXLY_CORRECT")
+		operands, err := parseOptions(c.Flags(), args, !posix)
+		if *help {
+			return c.Help()
+		}
+		if err != nil {
+			return err
+		}
+		return run(c.Context(), operands)
+	}
+	return c
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "print the version",
+		Example: "  instar version",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(p.stdout, "instar version %s\n", p.version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"instar/dd"
+	"instar/host/output"
+	"instar/internal/safetext"
+)
+
+func (p *program) ddCommand() *cobra.Command {
+	var (
+		s       settings
+		in, out string
+		show    progressValue
+		quiet   bool
+	)
+	c := &cobra.Command{
+		Use:   "dd [OPTIONS] if=IN of=OUT [bs=N] [count=N] [skip=N]",
+		Short: "copy a disk image, or a part of it, to another format",
+		Long: `Copy the content of the image IN, or a part of it, into the image OUT, as
+qemu-img dd does.
+
+The part is said in blocks of bs bytes (512 unless given): it ends with block
+count, counted from the start of IN, and begins after skip blocks. Numbers are in
+bytes or blocks and may have a suffix: k, M, G, T, P or E.
+
+The output is dense, and on stable storage when the command has succeeded. What
+stood under its name is replaced then, and not before.`,
+		Example: `  instar dd if=disk.qcow2 of=disk.raw
+  instar dd -f qcow2 -O raw if=disk.qcow2 of=first-GiB.raw bs=1M count=1k
+  instar dd if=disk.qcow2 of=rest.raw bs=1M skip=1k`,
+	}
+	f := c.Flags()
+	f.StringVarP(&in, "format", "f", "", "format of the input (default: detected)")
+	f.StringVarP(&out, "output-format", "O", "", "format of the output (default raw)")
+	show.add(f, &quiet)
+	s.add(f)
+	return p.own(c, func(ctx context.Context, args []string) error {
+		operands, err := dd.ParseOperands(args, in, out)
+		if err != nil {
+			return err
+		}
+		r, err := p.runner(&s)
+		if err != nil {
+			return err
+		}
+		return r.dd(ctx, operands, p.newProgress(show, quiet))
+	})
+}
+
+func (r *runner) dd(ctx context.Context, o dd.Operands, show *progress) error {
+	w, err := r.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.finish(w)
+	c := &copying{runner: r, worker: w, name: o.Output, progress: show, texts: texts{
+		create: "error while creating output image",
+		read:   func(int64) string { return "error while reading from input image file" },
+		write:  func(int64) string { return "error while writing to output image file" },
+	}}
+	chains, err := c.inputs(ctx, []string{o.Input}, r.chainOptions(o.InputFormat, ""))
+	if err != nil {
+		return err
+	}
+	defer closeAll(chains)
+	c.format, err = outputFormat(o.OutputFormat, func(string) string { return "Unknown file format" })
+	if err != nil {
+		return err
+	}
+	if err := c.refuseSame(chains); err != nil {
+		return err
+	}
+	window := dd.ComputeWindow(chains[0].Size(), o.BlockSize, o.Count, o.Skip)
+	c.size = window.OutSize
+	c.options.Size = window.OutSize
+	c.execution.Window = &window
+	c.execution.Sync = true
+	c.execution.Output.Format = c.format
+	c.created = func(*output.File) error {
+		if window.SkipBeyond {
+			r.say(fmt.Sprintf("%s: cannot skip to specified offset", safetext.Escape(o.Input)))
+		}
+		return nil
+	}
+	c.progress.onSignal(ctx, nil)
+	return c.run(ctx)
+}

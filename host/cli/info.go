@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"instar/host/chain"
+	"instar/host/localfile"
+	"instar/internal/safetext"
+	"instar/job"
+)
+
+func (p *program) infoCommand() *cobra.Command {
+	var (
+		s          settings
+		format     string
+		how        string
+		wholeChain bool
+	)
+	c := &cobra.Command{
+		Use:   "info [OPTIONS] IMAGE",
+		Short: "show what a disk image is",
+		Long: `Show the format, the size and the further properties of a disk image, laid out
+as qemu-img info does. Files that the image names are shown and not opened,
+except with --backing-chain.`,
+		Example: `  instar info disk.qcow2
+  instar info --output json disk.qcow2
+  instar info -f raw disk.img`,
+	}
+	f := c.Flags()
+	f.StringVarP(&format, "format", "f", "", "format of the image (default: detected)")
+	f.StringVar(&how, "output", "human", "human or json")
+	f.BoolVar(&wholeChain, "backing-chain", false, "show what the image stands on as well")
+	s.add(f)
+	return p.own(c, func(ctx context.Context, args []string) error {
+		if how != "human" && how != "json" {
+			return errors.New("--output must be used with human or json as argument.")
+		}
+		if len(args) != 1 {
+			return &usageError{"Expecting one image file name"}
+		}
+		r, err := p.runner(&s)
+		if err != nil {
+			return err
+		}
+		images, err := r.inspect(ctx, args[0], format, wholeChain)
+		if err != nil {
+			return err
+		}
+		return p.printInfo(images, how == "json", wholeChain)
+	})
+}
+
+// inspect describes the image of that name, and with wholeChain all that it
+// stands on.
+func (r *runner) inspect(ctx context.Context, name, format string, wholeChain bool) ([]*imageInfo, error) {
+	w, err := r.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.finish(w)
+	var layers []*chain.Layer
+	if wholeChain {
+		c, err := chain.Discover(ctx, w, name, r.chainOptions(format, ""))
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close()
+		layers = c.Layers
+	} else {
+		l, err := chain.Inspect(ctx, w, name, r.chainOptions(format, ""))
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		layers = []*chain.Layer{l}
+	}
+	var images []*imageInfo
+	for _, l := range layers {
+		i, err := newImageInfo(l)
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, i)
+	}
+	return images, nil
+}
+
+// An imageInfo is what is shown of one image.
+type imageInfo struct {
+	*job.Inspection
+	name        string
+	actualSize  int64 // bytes that the file takes
+	backing     *job.Reference
+	backingPath string // the backing file's name as seen from here
+}
+
+func newImageInfo(l *chain.Layer) (*imageInfo, error) {
+	i := &imageInfo{Inspection: l.Inspection, name: l.Name}
+	for _, f := range append([]interface{ Fd() uintptr }{l.File}, opened(l)...) {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			return nil, fmt.Errorf("%s: %w", safetext.Escape(l.Name), err)
+		}
+		i.actualSize += st.Blocks * 512
+	}
+	for k := range l.Inspection.References {
+		if ref := &l.Inspection.References[k]; ref.Kind == job.BackingFile && len(ref.Names) > 0 {
+			i.backing = ref
+			i.backingPath = ref.Names[0]
+			if _, ok := localfile.Protocol(i.backingPath); !ok && !filepath.IsAbs(i.backingPath) {
+				i.backingPath = besides(l.Name, i.backingPath)
+			}
+			break
+		}
+	}
+	return i, nil
+}
+
+func opened(l *chain.Layer) []interface{ Fd() uintptr } {
+	var files []interface{ Fd() uintptr }
+	for _, f := range l.Files {
+		if f != nil {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// besides returns the name of a file in the folder of another, without
+// simplifying either.
+func besides(name, other string) string {
+	return name[:strings.LastIndexByte(name, '/')+1] + other
+}
+
+func (p *program) printInfo(images []*imageInfo, asJSON, wholeChain bool) error {
+	var text string
+	if asJSON {
+		objects := make([]any, len(images))
+		for k, i := range images {
+			objects[k] = i.object()
+		}
+		var w jsonWriter
+		if wholeChain {
+			w.value(objects, 0)
+		} else {
+			w.value(objects[0], 0)
+		}
+		text = w.String() + "\n"
+	} else {
+		parts := make([]string, len(images))
+		for k, i := range images {
+			parts[k] = i.human()
+		}
+		text = strings.Join(parts, "\n")
+	}
+	_, err := fmt.Fprint(p.stdout, text)
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
+}
+
+// object returns the description as qemu-img's JSON has it, in its order.
+func (i *imageInfo) object() object {
+	var o object
+	if i.backing != nil && i.backing.Format != "" {
+		o.add("backing-filename-format", i.backing.Format)
+	}
+	if len(i.Snapshots) > 0 {
+		list := make([]any, len(i.Snapshots))
+		for k, s := range i.Snapshots {
+			list[k] = snapshotObject(s)
+		}
+		o.add("snapshots", list)
+	}
+	o.add("virtual-size", i.VirtualSize)
+	o.add("filename", i.name)
+	if i.ClusterSize > 0 {
+		o.add("cluster-size", i.ClusterSize)
+	}
+	o.add("format", i.Format)
+	o.add("actual-size", i.actualSize)
+	if len(i.Details) > 0 {
+		o.add("format-specific", object{{"type", i.Format}, {"data", detailObject(i.Details)}})
+	}
+	if i.backing != nil {
+		o.add("full-backing-filename", i.backingPath)
+		o.add("backing-filename", i.backing.Names[0])
+	}
+	if i.Encrypted {
+		o.add("encrypted", true)
+	}
+	o.add("dirty-flag", i.Dirty)
+	return o
+}
+
+func snapshotObject(s job.Snapshot) object {
+	var o object
+	if s.ICount != nil {
+		o.add("icount", *s.ICount)
+	}
+	o.add("vm-clock-nsec", s.ClockNanos%1e9)
+	o.add("name", s.Name)
+	o.add("date-sec", s.Seconds)
+	o.add("date-nsec", s.Nanoseconds)
+	o.add("vm-clock-sec", s.ClockNanos/1e9)
+	o.add("id", s.ID)
+	o.add("vm-state-size", s.VMStateSize)
+	return o
+}
+
+func detailObject(details []job.Detail) object {
+	var o object
+	for _, d := range details {
+		o.add(d.Key, detailValue(d))
+	}
+	return o
+}
+
+func detailValue(d job.Detail) any {
+	switch {
+	case d.Text != nil:
+		return *d.Text
+	case d.Flag != nil:
+		return *d.Flag
+	case d.Number != nil:
+		return *d.Number
+	case d.List != nil:
+		list := make([]any, len(d.List))
+		for k, item := range d.List {
+			list[k] = detailValue(item)
+		}
+		return list
+	}
+	return detailObject(d.Object)
+}
