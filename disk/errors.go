@@ -42,3 +42,12 @@ type MissingReferenceError struct{ Reference Reference }
 func (e *MissingReferenceError) Error() string {
 	return fmt.Sprintf("the %s %q that the image names was not opened", e.Reference.Kind, e.Reference.Name())
 }
+
+// A PassphraseError says that an image is encrypted, and that its passphrase
+// is missing or wrong.
+type PassphraseError struct {
+	Format string // name of the format
+	Msg    string // what is wrong
+}
+
+func (e *PassphraseError) Error() string { return e.Msg }
