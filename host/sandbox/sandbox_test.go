@@ -40,6 +40,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// spun counts what a worker that spins does.
+var spun uint64
+
 var sound = job.Inspection{Format: "raw", VirtualSize: 512}
 
 // scripts are what a worker does when it is asked to inspect.
@@ -47,6 +50,7 @@ var scripts = map[string]func(c *job.Conn, fd int){
 	"honest": func(c *job.Conn, _ int) { c.Send(&job.Message{Inspection: &sound}, -1) },
 	"spins": func(*job.Conn, int) {
 		for {
+			spun++
 		}
 	},
 	"silent": func(*job.Conn, int) { time.Sleep(time.Minute) },
