@@ -1,15 +1,13 @@
 package qcow2
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"sync"
 
-	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
 
 	"instar/disk"
+	"instar/disk/internal/inflate"
 )
 
 var errDecompress = disk.Corruptf(formatName, "compressed cluster cannot be decompressed")
@@ -149,8 +147,6 @@ func (c *clusterCache) read(p []byte, in, cluster int64, fill func([]byte) error
 type decoder struct {
 	compression uint8
 	src         []byte
-	reader      bytes.Reader
-	deflate     io.ReadCloser
 	zstd        *zstd.Decoder
 }
 
@@ -162,24 +158,16 @@ func (d *decoder) buffer(n int) []byte {
 	return d.src[:n]
 }
 
-// decode fills dst from the stream that src begins with.
+// decode fills dst, a cluster, from the stream that src begins with. A deflate
+// stream that has more to say is cut short there, as QEMU does.
 func (d *decoder) decode(dst, src []byte) error {
+	var err error
 	if d.compression == compressionZstd {
-		return d.decodeZstd(dst, src)
+		err = d.decodeZstd(dst, src)
+	} else {
+		err = inflate.Raw(dst, src)
 	}
-	return d.decodeDeflate(dst, src)
-}
-
-// decodeDeflate fills dst; a stream that has more to say is cut short there,
-// as QEMU does.
-func (d *decoder) decodeDeflate(dst, src []byte) error {
-	d.reader.Reset(src)
-	if d.deflate == nil {
-		d.deflate = flate.NewReader(&d.reader)
-	} else if err := d.deflate.(flate.Resetter).Reset(&d.reader, nil); err != nil {
-		return err
-	}
-	if _, err := io.ReadFull(d.deflate, dst); err != nil {
+	if err != nil {
 		return errDecompress
 	}
 	return nil
@@ -197,11 +185,11 @@ func (d *decoder) decodeZstd(dst, src []byte) error {
 	for len(dst) > 0 {
 		n, err := zstdFrameLength(src)
 		if err != nil {
-			return errDecompress
+			return err
 		}
 		out, err := d.zstd.DecodeAll(src[:n], dst[:0:len(dst)])
 		if err != nil {
-			return errDecompress
+			return err
 		}
 		dst, src = dst[len(out):], src[n:]
 	}

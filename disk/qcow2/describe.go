@@ -3,19 +3,28 @@ package qcow2
 import "instar/disk"
 
 // describe fills the description of the image.
-func (i *image) describe(snapshots []snapshot, bitmaps []any) {
+func (i *image) describe(snapshots []snapshot, bitmaps []any, encryption []disk.Detail) {
 	i.info = disk.Info{
 		Format:      formatName,
 		VirtualSize: i.virtual,
 		ClusterSize: i.clusterSize,
 		Encrypted:   i.cryptMethod != cryptNone,
 		Dirty:       i.incompatible&featureDirty != 0,
+		Refused:     i.refused(),
 		References:  i.references(),
-		Details:     i.details(bitmaps),
+		Details:     i.details(bitmaps, encryption),
 	}
 	for _, s := range snapshots {
 		i.info.Snapshots = append(i.info.Snapshots, s.Snapshot)
 	}
+}
+
+// refused returns why the content cannot be read.
+func (i *image) refused() error {
+	if i.cryptMethod != cryptNone && i.cipher == nil {
+		return &disk.PassphraseError{Format: formatName, Msg: "Parameter 'encrypt.key-secret' is required for cipher"}
+	}
+	return i.checkContent()
 }
 
 func (h *header) references() []disk.Reference {
@@ -30,7 +39,7 @@ func (h *header) references() []disk.Reference {
 }
 
 // details lists the fields in the order that qemu-img prints them in.
-func (h *header) details(bitmaps []any) []disk.Detail {
+func (h *header) details(bitmaps []any, encryption []disk.Detail) []disk.Detail {
 	var list []disk.Detail
 	add := func(shown bool, key string, value any) {
 		if shown {
@@ -45,8 +54,7 @@ func (h *header) details(bitmaps []any) []disk.Detail {
 	add(len(bitmaps) > 0, "bitmaps", bitmaps)
 	add(true, "refcount-bits", int64(1)<<h.refcountOrder)
 	add(h.dataFile != "", "data-file", h.dataFile)
-	add(h.cryptMethod == cryptAES, "encrypt", []disk.Detail{{Key: "format", Value: "aes"}})
-	add(h.cryptMethod == cryptLUKS, "encrypt", []disk.Detail{{Key: "format", Value: "luks"}})
+	add(encryption != nil, "encrypt", encryption)
 	add(h.hasDataFile(), "data-file-raw", h.autoclear&featureDataFileRaw != 0)
 	add(v3, "corrupt", h.incompatible&featureCorrupt != 0)
 	add(v3, "extended-l2", h.incompatible&featureExtendedL2 != 0)

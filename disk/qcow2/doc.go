@@ -4,7 +4,8 @@
 // names. Cluster sizes from 512 bytes to 2 MiB are read, with standard, zero,
 // unallocated and compressed clusters (zlib and zstd), and with extended L2
 // entries (subclusters). An image marked dirty is read; one marked corrupt is
-// refused. Encryption is not read yet.
+// described, and its content refused; so is an encrypted one (LUKS, AES) without
+// its passphrase.
 //
 // Limits, which are QEMU's: an L1 table of at most 32 MiB, a refcount table of
 // at most 8 MiB, 65536 snapshots in at most 64 MiB. Tables are read through a

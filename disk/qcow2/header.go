@@ -41,13 +41,6 @@ const (
 	featureDataFileRaw   = 1 << 1 // autoclear
 )
 
-// Encryption methods.
-const (
-	cryptNone = 0
-	cryptAES  = 1
-	cryptLUKS = 2
-)
-
 // Compression types.
 const (
 	compressionZlib = 0
@@ -60,6 +53,7 @@ const (
 	extensionBackingFormat = 0xe2792aca
 	extensionFeatureNames  = 0x6803f857
 	extensionDataFile      = 0x44415441
+	extensionCrypto        = 0x0537be77
 	extensionBitmaps       = 0x23852875
 )
 
@@ -88,6 +82,7 @@ type header struct {
 	backingFormat    string
 	dataFile         string
 	bitmaps          bitmapsExtension
+	cryptOffset      uint64           // of the LUKS header; 0 when there is none
 	featureNames     map[uint8]string // of incompatible features, by bit
 	clusterSize      int64
 	subclusters      int // in a cluster: 1, or 32 with extended L2 entries
@@ -212,10 +207,12 @@ func (h *header) readExtension(kind uint32, data []byte) error {
 		}
 		h.backingFormat = untilNUL(data)
 	case extensionDataFile:
-		h.dataFile = untilNUL(data)
+		h.dataFile = fileName(data)
 		if len(h.dataFile) > maxDataFileName {
 			return disk.Corruptf(formatName, "Data file name too long")
 		}
+	case extensionCrypto:
+		return h.readCryptExtension(data)
 	case extensionBitmaps:
 		return h.readBitmapsExtension(data)
 	case extensionFeatureNames:
@@ -234,12 +231,14 @@ func untilNUL(p []byte) string {
 	return s
 }
 
+// fileName returns the name of a file without the NUL bytes behind it. One
+// within it stays: it is for whoever opens files to refuse such a name, and
+// not for us to make another name of it.
+func fileName(p []byte) string { return strings.TrimRight(string(p), "\x00") }
+
 func (h *header) checkFeatures() error {
 	if unknown := h.incompatible &^ featuresKnown; unknown != 0 {
 		return disk.Unsupportedf(formatName, "Unsupported qcow2 feature(s): %s", h.nameFeatures(unknown))
-	}
-	if h.incompatible&featureCorrupt != 0 {
-		return disk.Corruptf(formatName, "Image is marked corrupt; repair a copy with qemu-img check -r all first")
 	}
 	zlib, marked := h.compression == compressionZlib, h.incompatible&featureCompression != 0
 	switch {
@@ -269,8 +268,8 @@ func (h *header) checkFeatures() error {
 // cannot be read.
 func (h *header) checkContent() error {
 	switch {
-	case h.cryptMethod != cryptNone:
-		return disk.Unsupportedf(formatName, "encrypted qcow2 images are not supported yet")
+	case h.incompatible&featureCorrupt != 0:
+		return disk.Corruptf(formatName, "Image is marked corrupt; repair a copy with qemu-img check -r all first")
 	case h.hasDataFile() && h.dataFile == "":
 		return disk.Corruptf(formatName, "'data-file' is required for this image")
 	case !h.hasDataFile() && h.autoclear&featureDataFileRaw != 0:
@@ -304,7 +303,7 @@ func (h *header) readBackingFile(first []byte) error {
 	if uint64(h.backingSize) > min(maxBackingName, uint64(h.clusterSize)-h.backingOffset) {
 		return disk.Corruptf(formatName, "Backing file name too long")
 	}
-	h.backingFile = untilNUL(first[h.backingOffset:][:h.backingSize])
+	h.backingFile = fileName(first[h.backingOffset:][:h.backingSize])
 	return nil
 }
 

@@ -46,10 +46,6 @@ var broken = []struct {
 		b.put64(atIncompatible, 1<<9|1<<10)
 		b.extension(extFeatureNames, 48, append([]byte{0, 9}, "time travel"...))
 	}, qemus: "Unsupported qcow2 feature(s): time travel, Unknown incompatible feature: 400"},
-	{
-		name: "marked corrupt", damage: func(b *builder) { b.put64(atIncompatible, 2) },
-		ours: "Image is marked corrupt; repair a copy with qemu-img check -r all first",
-	},
 	{name: "compression type without its feature", damage: func(b *builder) { b.image[atCompression] = 1 }, qemus: "qcow2: Compression type incompatible feature bit must be set"},
 	{name: "compression feature without its type", damage: func(b *builder) { b.put64(atIncompatible, 8) }, qemus: "qcow2: Compression type incompatible feature bit must not be set"},
 	{name: "compression type 2", damage: func(b *builder) { b.put64(atIncompatible, 8); b.image[atCompression] = 2 }, qemus: "qcow2: unknown compression type: 2"},
@@ -94,6 +90,7 @@ const (
 	extFeatureNames  = 0x6803f857
 	extDataFile      = 0x44415441
 	extBitmaps       = 0x23852875
+	extCrypto        = 0x0537be77
 )
 
 // extension writes a first header extension that claims to be n bytes long.

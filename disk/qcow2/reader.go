@@ -21,7 +21,7 @@ type image struct {
 	data     disk.File // other clusters: file, or the external data file
 	tables   *metacache.Cache
 	clusters *clusterCache
-	refused  error // why content cannot be read; the description can
+	cipher   *cipher // nil when clusters are not encrypted, or there is no passphrase
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
@@ -36,7 +36,6 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 		data:     f,
 		tables:   metacache.New(f),
 		clusters: newClusterCache(h.clusterSize, h.compression),
-		refused:  h.checkContent(),
 	}
 	snapshots, err := i.readSnapshots()
 	if err != nil {
@@ -46,7 +45,11 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	i.describe(snapshots, bitmaps)
+	var encryption []disk.Detail
+	if i.cipher, encryption, err = i.decrypt(o.Passphrase); err != nil {
+		return nil, err
+	}
+	i.describe(snapshots, bitmaps, encryption)
 	i.openDataFile(o.Files)
 	if o.Snapshot != "" {
 		err = i.selectSnapshot(o.Snapshot, snapshots)
@@ -63,14 +66,53 @@ func (i *image) Size() int64 { return i.virtual }
 
 // Extent is [disk.Disk]'s. Runs extend over neighbouring clusters and tables.
 func (i *image) Extent(off, limit int64) (disk.Extent, error) {
-	if i.refused != nil {
-		return disk.Extent{}, i.refused
+	r, err := i.longestRun(off, min(limit, i.virtual-off))
+	e := disk.Extent{Start: off, Length: r.length, Kind: r.kind}
+	switch {
+	case err != nil:
+		return disk.Extent{}, err
+	case r.kind == disk.Encoded, r.kind == disk.Data && i.cipher != nil:
+		e.Kind, e.Layer = disk.Encoded, i
+	case r.kind == disk.Data:
+		e.File, e.Offset = i.data, r.host
 	}
-	limit = min(limit, i.virtual-off)
+	return e, nil
+}
+
+// ReadAt is [disk.Disk]'s.
+func (i *image) ReadAt(p []byte, off int64) (int, error) {
+	return disk.ReadWithin(i.virtual, p, off, func(p []byte, off int64) error {
+		for len(p) > 0 {
+			r, err := i.longestRun(off, int64(len(p)))
+			if err != nil {
+				return err
+			}
+			switch part := p[:r.length]; r.kind {
+			case disk.Data:
+				err = i.readStored(part, off, r.host)
+			case disk.Encoded:
+				err = i.readCompressed(part, off)
+			default:
+				clear(part)
+			}
+			if err != nil {
+				return err
+			}
+			p, off = p[r.length:], off+r.length
+		}
+		return nil
+	})
+}
+
+// longestRun returns the run at off, of limit bytes at most.
+func (i *image) longestRun(off, limit int64) (run, error) {
+	if i.info.Refused != nil {
+		return run{}, i.info.Refused
+	}
 	c := cursor{image: i}
 	r, err := c.runAt(off)
 	if err != nil {
-		return disk.Extent{}, err
+		return run{}, err
 	}
 	for range maxEntries {
 		if r.length >= limit {
@@ -82,36 +124,8 @@ func (i *image) Extent(off, limit int64) (disk.Extent, error) {
 		}
 		r.length += next.length
 	}
-	e := disk.Extent{Start: off, Length: min(r.length, limit), Kind: r.kind}
-	switch r.kind {
-	case disk.Data:
-		e.File, e.Offset = i.data, r.host
-	case disk.Encoded:
-		e.Layer = i
-	}
-	return e, nil
-}
-
-// ReadAt is [disk.Disk]'s.
-func (i *image) ReadAt(p []byte, off int64) (int, error) {
-	return disk.ReadWithin(i.virtual, p, off, func(p []byte, off int64) error {
-		for len(p) > 0 {
-			e, err := i.Extent(off, int64(len(p)))
-			if err != nil {
-				return err
-			}
-			if e.Kind == disk.Encoded {
-				err = i.readCompressed(p[:e.Length], off)
-			} else {
-				err = e.Read(p[:e.Length])
-			}
-			if err != nil {
-				return err
-			}
-			p, off = p[e.Length:], off+e.Length
-		}
-		return nil
-	})
+	r.length = min(r.length, limit)
+	return r, nil
 }
 
 // openDataFile puts the external data file that was opened for the image, if

@@ -17,7 +17,7 @@ const (
 
 // A run is a piece of the virtual disk that is stored in one way.
 type run struct {
-	kind   disk.Kind
+	kind   disk.Kind // Encoded is compressed
 	length int64
 	host   int64 // offset in the data file, for Data
 }

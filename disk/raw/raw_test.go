@@ -181,14 +181,17 @@ func (t *target) Zero(off, n int64) error {
 
 func TestWriter(t *testing.T) {
 	for _, tc := range []struct {
-		dense bool
-		want  []call
+		options disk.WriterOptions
+		want    []call
 	}{
-		{false, []call{{"truncate", 0, 10 << 20}}},
-		{true, []call{{"truncate", 0, 10 << 20}, {"zero", 1 << 20, 9 << 20}}},
+		{disk.WriterOptions{Zeroed: true}, []call{{"truncate", 0, 10 << 20}}},
+		{disk.WriterOptions{}, []call{{"truncate", 0, 10 << 20}, {"zero", 1 << 20, 9 << 20}}},
+		{disk.WriterOptions{Dense: true, Zeroed: true}, []call{{"truncate", 0, 10 << 20}, {"zero", 1 << 20, 9 << 20}}},
+		{disk.WriterOptions{Existing: true, Zeroed: true}, nil},
+		{disk.WriterOptions{Existing: true}, []call{{"zero", 1 << 20, 9 << 20}}},
 	} {
 		var out target
-		w, err := raw.Format.Create(&out, 10<<20, disk.WriterOptions{Dense: tc.dense})
+		w, err := raw.Format.Create(&out, 10<<20, tc.options)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +208,7 @@ func TestWriter(t *testing.T) {
 			t.Error(err)
 		}
 		if diff := cmp.Diff(tc.want, out.calls, cmp.AllowUnexported(call{})); diff != "" {
-			t.Errorf("dense %v: calls (-want +got):\n%s", tc.dense, diff)
+			t.Errorf("%+v: calls (-want +got):\n%s", tc.options, diff)
 		}
 		if w.Unit()%disk.SectorSize != 0 {
 			t.Errorf("Unit = %d", w.Unit())
