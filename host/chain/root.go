@@ -88,19 +88,32 @@ func (r *root) openBeneath(path string) (int, error) {
 }
 
 // within returns the path from dir, if path begins with it as text. Both are
-// absolute.
+// absolute; dir is clean.
 func within(path, dir string) (string, bool) {
-	tail, ok := strings.CutPrefix(path, strings.TrimSuffix(dir, "/"))
-	switch {
-	case ok && tail == "":
-		return ".", true
-	case !ok || tail[0] != '/':
-		return "", false
+	for dir = dir[1:]; dir != ""; {
+		var want, got string
+		want, dir, _ = strings.Cut(dir, "/")
+		got, path, _ = strings.Cut(trimDots(path), "/")
+		if got != want {
+			return "", false
+		}
 	}
-	if tail = strings.TrimLeft(tail, "/"); tail == "" {
-		tail = "."
+	if path = trimDots(path); path == "" {
+		path = "."
 	}
-	return tail, true
+	return path, true
+}
+
+// trimDots cuts off what leads nowhere from the beginning of a path: slashes,
+// and "." as a component.
+func trimDots(path string) string {
+	for {
+		path = strings.TrimLeft(path, "/")
+		if !strings.HasPrefix(path, "./") {
+			return path
+		}
+		path = path[1:]
+	}
 }
 
 // climb goes from base, an absolute path without symbolic links, up the
