@@ -3,8 +3,14 @@ package all
 
 import (
 	"instar/disk"
+	"instar/disk/luks"
+	"instar/disk/parallels"
+	"instar/disk/qcow"
 	"instar/disk/qcow2"
 	"instar/disk/raw"
+	"instar/disk/vdi"
+	"instar/disk/vmdk"
+	"instar/disk/vpc"
 )
 
 // Registry returns a registry of every format. raw comes last: every file is a
@@ -12,6 +18,12 @@ import (
 func Registry() *disk.Registry {
 	return disk.NewRegistry(
 		qcow2.Format,
+		qcow.Format,
+		vmdk.Format,
+		vpc.Format,
+		vdi.Format,
+		parallels.Format,
+		luks.Format,
 		raw.Format,
 	)
 }
