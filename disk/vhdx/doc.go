@@ -1,0 +1,14 @@
+// Package vhdx reads Hyper-V's virtual hard disks: fixed, dynamic and
+// differencing.
+//
+// The layout is that of Microsoft's [MS-VHDX], "Virtual Hard Disk v2 (VHDX)
+// File Format"; sections are named after it. All numbers are little-endian. The
+// first MiB holds an identifier, two headers of which the newer one counts, and
+// two copies of the region table, which leads to the block allocation table
+// (BAT) and to the metadata. The log holds updates of these that may not have
+// reached their place: they are replayed in memory, and the file is never
+// written to.
+//
+// Stricter than the specification, QEMU checks when an image is opened that no
+// block lies behind the end of the file or in a region: so does this package.
+package vhdx
