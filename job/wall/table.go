@@ -162,15 +162,12 @@ var Table = []Group{
 		},
 		{
 			Number: unix.SYS_FALLOCATE, Name: "fallocate",
-			For: "allocate, zero or punch out a range of the output",
+			For: "allocate a range of the output, or have it read as zeros",
 			Args: []Arg{
 				{Index: 0, Name: "fd", Descriptor: Output},
 				{Index: 1, Name: "mode", OneOf: []Value{
 					{"0", 0},
-					{"FALLOC_FL_KEEP_SIZE", unix.FALLOC_FL_KEEP_SIZE},
 					{"FALLOC_FL_ZERO_RANGE", unix.FALLOC_FL_ZERO_RANGE},
-					{"FALLOC_FL_ZERO_RANGE|FALLOC_FL_KEEP_SIZE", unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE},
-					{"FALLOC_FL_PUNCH_HOLE|FALLOC_FL_KEEP_SIZE", unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE},
 				}},
 				{Index: 2, Name: "offset + size", Ceiling: true},
 			},
