@@ -149,22 +149,21 @@ func (f *File) openBeside(path string) (err error) {
 
 // openExisting opens what is there, for NoCreate.
 func openExisting(name, path string) (*File, error) {
-	fail := func(err error) error { return fmt.Errorf("Could not open '%s': %w", safetext.Escape(name), err) }
 	fd, err := unix.Open(path, openFlags, 0)
 	switch {
 	case path == "":
-		return nil, fail(errNoName)
+		return nil, couldNotOpen(name, errNoName)
 	case err != nil && kind(path) == unix.S_IFBLK:
-		return nil, fail(notWritable(err))
+		return nil, couldNotOpen(name, notWritable(err))
 	case err != nil && kind(path) == unix.S_IFIFO:
-		return nil, fail(notRegular(path))
+		return nil, couldNotOpen(name, notRegular(path))
 	case err != nil:
-		return nil, fail(fmt.Errorf("Could not open '%s': %w", safetext.Escape(path), worded(err)))
+		return nil, couldNotOpen(name, couldNotOpen(path, worded(err)))
 	}
 	f := &File{file: os.NewFile(uintptr(fd), path)}
 	if err := f.use(path); err != nil {
 		f.close()
-		return nil, fail(err)
+		return nil, couldNotOpen(name, err)
 	}
 	return f, nil
 }

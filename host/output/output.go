@@ -57,11 +57,13 @@ type File struct {
 // 'x'"). The caller ends with Commit or Abort.
 func Create(name string, o Options) (*File, error) {
 	path, err := localfile.Path(name)
-	if err != nil {
-		return nil, err
-	}
-	if o.NoCreate {
+	switch {
+	case o.NoCreate && err != nil:
+		return nil, couldNotOpen(name, err)
+	case o.NoCreate:
 		return openExisting(name, path)
+	case err != nil:
+		return nil, err
 	}
 	f, err := create(path, o)
 	if err != nil {
@@ -165,8 +167,9 @@ func (f *File) close() error {
 	return errors.Join(errs...)
 }
 
-// Same reports whether name, or what it links to, is the file that in is open
-// on. A name under which there is nothing is not.
+// Same reports whether name, or what it links to, is the file or block device
+// that in is open on. A name under which there is nothing is not, and neither
+// is a device without an end: there is nothing in it to be destroyed.
 func Same(in *os.File, name string) (bool, error) {
 	path, err := localfile.Path(name)
 	if err != nil {
@@ -179,7 +182,7 @@ func Same(in *os.File, name string) (bool, error) {
 	if unix.Stat(path, &b) != nil {
 		return false, nil
 	}
-	return sameFile(&a, &b), nil
+	return a.Mode&unix.S_IFMT != unix.S_IFCHR && sameFile(&a, &b), nil
 }
 
 // sameFile reports whether two files, or two nodes of one device, are the
@@ -193,6 +196,10 @@ func sameFile(a, b *unix.Stat_t) bool {
 
 func couldNotCreate(path string, err error) error {
 	return fmt.Errorf("Could not create '%s': %w", safetext.Escape(path), worded(err))
+}
+
+func couldNotOpen(name string, err error) error {
+	return fmt.Errorf("Could not open '%s': %w", safetext.Escape(name), err)
 }
 
 // wordedError is a system error in the words of the C library.

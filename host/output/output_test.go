@@ -253,6 +253,7 @@ func TestRefusals(t *testing.T) {
 		{"foo:bar", Options{}, false, "Unknown protocol 'foo'"},
 		{"nbd:x", Options{}, false, "Protocol 'nbd' is not supported: only local files are opened"},
 		{"", Options{NoCreate: true}, false, "Could not open '': The 'file' block driver requires a file name"},
+		{"foo:bar", Options{NoCreate: true}, false, "Could not open 'foo:bar': Unknown protocol 'foo'"},
 		{"n", Options{NoCreate: true}, false, "Could not open 'n': Could not open 'n': No such file or directory"},
 		{"file:n", Options{NoCreate: true}, false, "Could not open 'file:n': Could not open 'n': No such file or directory"},
 		{"d", Options{NoCreate: true}, false, "Could not open 'd': Could not open 'd': Is a directory"},
@@ -614,6 +615,14 @@ func TestSame(t *testing.T) {
 		if got, err := Same(in, name); got != want || err != nil {
 			t.Errorf("Same(%q) = %v, %v", name, got, err)
 		}
+	}
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if same, err := Same(null, "/dev/null"); same || err != nil {
+		t.Errorf("/dev/null can be read and written at once: %v", err)
 	}
 }
 
