@@ -36,7 +36,7 @@ stood under its name is replaced then, and not before.`,
 	}
 	f := c.Flags()
 	f.StringVarP(&in, "format", "f", "", "format of the input (default: detected)")
-	f.StringVarP(&out, "output-format", "O", "", "format of the output (default raw)")
+	f.StringVarP(&out, "output-format", "O", dd.DefaultOutputFormat, "format of the output")
 	show.add(f, &quiet)
 	s.add(f)
 	return p.own(c, func(ctx context.Context, args []string) error {
@@ -44,6 +44,7 @@ stood under its name is replaced then, and not before.`,
 		if err != nil {
 			return err
 		}
+		operands.OutputFormat = out // empty is a name as well, of nothing
 		r, err := p.runner(&s)
 		if err != nil {
 			return err
