@@ -62,7 +62,7 @@ func FuzzResolve(f *testing.F) {
 			if err != nil {
 				t.Errorf("%q was found, and its folder was not: %v", name, err)
 			} else {
-				if path := folder.paths[0]; !inside(path + "/") {
+				if path := folder.real; !inside(path + "/") {
 					t.Errorf("%q with a link to %q is in %q", name, to, path)
 				}
 				folder.close()

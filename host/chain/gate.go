@@ -188,13 +188,10 @@ func (t *target) folder() (*root, error) {
 		name = "."
 	}
 	fd, err := t.gate.lookup(name)
-	if err == nil {
-		var r *root
-		if r, err = newRoot(fd); err == nil {
-			return r, nil
-		}
+	if err != nil {
+		return nil, t.explain(err)
 	}
-	return nil, t.explain(err)
+	return newRoot(fd), nil
 }
 
 // procPath is the path of what an open descriptor stands for.
@@ -227,7 +224,16 @@ func (g *gate) begin(name string) (*root, string, error) {
 	if !g.policy.DenyImageDir && !climbs {
 		return g.own, name, nil
 	}
-	return g.find(climb(g.own.paths[0], name))
+	return g.findFrom(g.own, name)
+}
+
+// findFrom returns the root that a path from the folder r is in, and the path
+// from there.
+func (g *gate) findFrom(r *root, path string) (*root, string, error) {
+	if r.real == "" {
+		return nil, "", errOutside
+	}
+	return g.find(climb(r.real, path))
 }
 
 // find returns the innermost root that an absolute path is in by its text, and
@@ -237,7 +243,7 @@ func (g *gate) find(path string) (*root, string, error) {
 	var rest string
 	longest := -1
 	for _, r := range g.roots {
-		for _, p := range r.paths {
+		for _, p := range []string{r.real, r.given} {
 			if tail, ok := within(path, p); ok && len(p) > longest {
 				best, rest, longest = r, tail, len(p)
 			}

@@ -14,22 +14,20 @@ import (
 // A root is a folder in which, and below which, names may lead to files.
 type root struct {
 	fd int // O_PATH
-	// paths are the absolute paths by which names may begin with it: first the
-	// one without symbolic links, then perhaps the one that was given.
-	paths []string
+	// real is its absolute path without symbolic links; "" when it has none that
+	// this process could use.
+	real string
+	// given is the absolute path by which it was opened, "" when none is known.
+	given string
 }
 
-// newRoot makes a root of an open folder, which it closes if it fails.
-func newRoot(fd int) (*root, error) {
-	path, err := os.Readlink(procPath(fd))
-	if err == nil && !filepath.IsAbs(path) {
-		err = errors.New("the folder has no path")
+// newRoot makes a root of an open folder.
+func newRoot(fd int) *root {
+	r := &root{fd: fd}
+	if path, err := os.Readlink(procPath(fd)); err == nil && filepath.IsAbs(path) {
+		r.real = path
 	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	return &root{fd: fd, paths: []string{path}}, nil
+	return r
 }
 
 // openRoot opens the folder of that path; "" is the working directory.
@@ -41,13 +39,10 @@ func openRoot(path string) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRoot(fd)
-	if err != nil {
-		return nil, err
-	}
+	r := newRoot(fd)
 	// filepath.Abs knows no links, and so not where ".." leads to.
 	if given, err := filepath.Abs(path); err == nil && !slices.Contains(strings.Split(path, "/"), "..") {
-		r.paths = append(r.paths, given)
+		r.given = given
 	}
 	return r, nil
 }
@@ -88,8 +83,11 @@ func (r *root) openBeneath(path string) (int, error) {
 }
 
 // within returns the path from dir, if path begins with it as text. Both are
-// absolute; dir is clean.
+// absolute; dir is clean, or "", which nothing begins with.
 func within(path, dir string) (string, bool) {
+	if dir == "" {
+		return "", false
+	}
 	for dir = dir[1:]; dir != ""; {
 		var want, got string
 		want, dir, _ = strings.Cut(dir, "/")

@@ -106,7 +106,7 @@ func (w *walk) up() error {
 		w.dirs = w.dirs[:n-1]
 		return nil
 	}
-	return w.jump(climb(filepath.Dir(w.root.paths[0]), strings.Join(w.left, "/")))
+	return w.jump(w.gate.findFrom(w.root, "../"+strings.Join(w.left, "/")))
 }
 
 // follow goes on where the symbolic link fd leads.
@@ -124,18 +124,16 @@ func (w *walk) follow(fd int) error {
 		path += "/" + strings.Join(w.left, "/")
 	}
 	if filepath.IsAbs(path) {
-		return w.jump(path)
+		return w.jump(w.gate.find(path))
 	}
 	w.left = strings.Split(path, "/")
 	return nil
 }
 
-// jump goes on at an absolute path.
-func (w *walk) jump(path string) error {
-	r, rest, err := w.gate.find(path)
-	if err != nil {
-		return err
+// jump goes on from another root, as find returned it.
+func (w *walk) jump(r *root, path string, err error) error {
+	if err == nil {
+		w.enter(r, path)
 	}
-	w.enter(r, rest)
-	return nil
+	return err
 }
