@@ -120,6 +120,14 @@ func TestDataFile(t *testing.T) {
 	w.file("sub/data", "beside the image")
 	wide := allow
 	wide.Policy.AllowPaths = []string{w.dir}
+	w.image("sub/above", dataFile("../data"))
+	w.file("sub/deep/data", "x")
+	w.link("into", "sub/deep") // where the working directory is, it is not by this name
+	t.Chdir("into")
+	if got := granted("../above", allow); got != "beside the image" {
+		t.Errorf("in another folder: %s", got)
+	}
+	t.Chdir(w.dir)
 	for _, test := range []struct {
 		name string
 		o    Options

@@ -86,10 +86,8 @@ func (g *gate) candidates(ref *job.Reference) []candidate {
 			continue
 		}
 		if ref.Kind == job.DataFile {
-			if wd, err := filepath.EvalSymlinks("."); err == nil {
-				if wd, err = filepath.Abs(wd); err == nil {
-					list = append(list, candidate{name, climb(wd, name), name})
-				}
+			if wd, err := os.Readlink("/proc/self/cwd"); err == nil && filepath.IsAbs(wd) {
+				list = append(list, candidate{name, climb(wd, name), name})
 			}
 		}
 		list = append(list, candidate{name, name, Combine(g.image, name)})
