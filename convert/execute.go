@@ -193,6 +193,11 @@ type copier struct {
 	unit   int64
 	sparse int64
 
+	planning sync.Mutex // held while a piece is planned
+	off      int64      // of the next piece
+	number   int64
+	turn     <-chan struct{}
+
 	buffers   sync.Pool
 	noOffload onceFlag
 	noZero    onceFlag
@@ -204,20 +209,20 @@ type copier struct {
 	progress progress
 }
 
-// run plans pieces and has workers deal with them.
+// run has workers take pieces and deal with them, until the end or a failure.
 func (c *copier) run(ctx context.Context, workers int) error {
 	c.buffers.New = func() any { b := make([]byte, max(bufferSize, c.unit)); return &b }
-	pieces := make(chan *piece)
+	first := make(chan struct{})
+	close(first)
+	c.turn = first
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {
-			for p := range pieces {
-				c.work(ctx, p)
+			for p := c.take(ctx); p != nil; p = c.take(ctx) {
+				c.work(p)
 			}
 		})
 	}
-	c.deal(ctx, pieces)
-	close(pieces)
 	group.Wait()
 	if c.err == nil && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -225,22 +230,22 @@ func (c *copier) run(ctx context.Context, workers int) error {
 	return c.err
 }
 
-// deal plans one piece after the other until the end or a failure.
-func (c *copier) deal(ctx context.Context, pieces chan<- *piece) {
-	turn := make(chan struct{})
-	close(turn)
-	var number int64
-	for off := int64(0); off < c.size && !c.hasFailed(number) && ctx.Err() == nil; number++ {
-		p, err := c.next(off)
-		if err != nil {
-			c.fail(number, err)
-			return
-		}
-		p.number, p.turn, p.placed = number, turn, make(chan struct{})
-		turn = p.placed
-		pieces <- p
-		off += p.length
+// take plans the next piece for a worker; nil is the end. Whoever takes a piece
+// has to give the next one its turn.
+func (c *copier) take(ctx context.Context) *piece {
+	c.planning.Lock()
+	defer c.planning.Unlock()
+	if c.off >= c.size || ctx.Err() != nil || c.hasFailed(c.number) {
+		return nil
 	}
+	p, err := c.next(c.off)
+	if err != nil {
+		c.fail(c.number, err)
+		return nil
+	}
+	p.number, p.turn, p.placed = c.number, c.turn, make(chan struct{})
+	c.number, c.turn, c.off = c.number+1, p.placed, c.off+p.length
+	return p
 }
 
 // next plans the piece at off.
@@ -305,10 +310,10 @@ func (c *copier) most(e disk.Extent) int64 {
 }
 
 // work deals with a piece. Whatever happens, the next one gets its turn.
-func (c *copier) work(ctx context.Context, p *piece) {
+func (c *copier) work(p *piece) {
 	placed := sync.OnceFunc(func() { close(p.placed) })
 	defer placed()
-	if ctx.Err() != nil || c.hasFailed(p.number) {
+	if c.hasFailed(p.number) {
 		return
 	}
 	var r Result

@@ -175,6 +175,7 @@ func TestAnyWindow(t *testing.T) {
 		}
 		want = append(want, make([]byte, (512-len(want)%512)%512)...)
 		x.SkipZeros = rapid.Bool().Draw(t, "sparse")
+		x.Options.Zeroed = rapid.Bool().Draw(t, "zeroed")
 		x.SparseSize = rapid.SampledFrom([]int64{0, 512, 65536}).Draw(t, "S")
 		x.Workers = rapid.IntRange(0, 5).Draw(t, "workers")
 		last, total := int64(-1), int64(-1)
@@ -254,7 +255,7 @@ func TestCostFollowsWhatIsStored(t *testing.T) {
 	m := &memory{}
 	f := &fake{parts: []part{{disk.Zero, 32 << 20, 0}, {disk.Encoded, 4096, 1}, {disk.Unallocated, 32 << 20, 0}}}
 	x := execution(f, m)
-	x.SkipZeros = true
+	x.SkipZeros, x.Options.Zeroed = true, true
 	if _, err := convert.Execute(context.Background(), x); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Main runs the program for the arguments argv, of which the first is the name
@@ -117,7 +118,17 @@ operating system or in a locked-in process.`,
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetVersionTemplate("instar version {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err.Error()} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			dashes := "--"
+			if len(unknown.GetSpecifiedName()) == 1 {
+				dashes = "-"
+			}
+			return unrecognized(dashes + unknown.GetSpecifiedName())
+		}
+		return &usageError{err.Error()}
+	})
 	root.Flags().SortFlags = false
 	root.AddCommand(p.ddCommand(), p.convertCommand(), p.infoCommand(), p.doctorCommand(), p.versionCommand(), p.manCommand())
 	root.InitDefaultHelpCmd()
