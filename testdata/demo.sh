@@ -24,7 +24,8 @@ sha256sum -c disk.sha256
 
 if command -v e2fsck >/dev/null; then
 	say "The file system in partition.raw, according to e2fsck:"
-	e2fsck -fn partition.raw 2>/dev/null | tail -n 1
+	e2fsck -fn partition.raw >fsck 2>&1 || { cat fsck; exit 1; }
+	tail -n 1 fsck
 fi
 if command -v debugfs >/dev/null; then
 	say "A file in it, /hello.txt, according to debugfs:"

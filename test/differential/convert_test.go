@@ -2,6 +2,7 @@ package differential
 
 import (
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ func TestConvertGivesTheSameBytes(t *testing.T) {
 		t.Run(input, func(t *testing.T) {
 			t.Parallel()
 			w := newTwo(t, nil)
-			for _, options := range []string{"", "-O raw", "-S 0", "-S 4k", "-S 64k", "-S 512", "-p", "-W -m 4", "-q -T none -t writeback"} {
+			for _, options := range []string{"", "-O raw", "-S 0", "-S 4k", "-S 64k", "-S 512", "-W -m 4", "-q -T none -t writeback"} {
 				args := append([]string{"convert"}, strings.Fields(options)...)
 				w.compare(t, append(args, input, "out")...)
 			}
@@ -88,6 +89,27 @@ func TestConvertIsAsSparseAsQemuImg(t *testing.T) {
 			ours, theirs := allocated(t, filepath.Join(w.ours, "out")), allocated(t, filepath.Join(w.theirs, "out"))
 			if ours > theirs+slack {
 				t.Errorf("qemu-img %s: %d bytes are allocated, qemu-img allocates %d", strings.Join(args, " "), ours, theirs)
+			}
+		}
+	}
+}
+
+// What -p prints has qemu-img's records, between its first and its last ones.
+// How many steps there are between is each program's own.
+func TestConvertPrintsProgressAsQemuImgDoes(t *testing.T) {
+	t.Parallel()
+	records := regexp.MustCompile(`^    \(0\.00/100%\)\r(    \([0-9]{1,2}\.[0-9]{2}/100%\)\r)*(    \(100\.00/100%\)\r){2}\n$`)
+	w := newTwo(t, nil)
+	for _, input := range []string{"text.raw", "big.qcow2", "zlib512.qcow2", "chain5.qcow2"} {
+		for _, options := range []string{"-p", "-p -S 0", "-p -W -m 4"} {
+			args := append(append([]string{"convert"}, strings.Fields(options)...), input, "out")
+			theirs := program.MustRun(t, w.theirs, nil, w.qemuImg, args...).Stdout
+			ours := program.MustRun(t, w.ours, w.env, program.AsQemuImg(), args...).Stdout
+			if !records.MatchString(theirs) {
+				t.Fatalf("qemu-img %s: %q", strings.Join(args, " "), theirs)
+			}
+			if !records.MatchString(ours) {
+				t.Errorf("qemu-img %s: %q", strings.Join(args, " "), ours)
 			}
 		}
 	}
