@@ -1,9 +1,11 @@
 package sandbox
 
 import (
+	"fmt"
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // A process is a worker's process behind one wall.
@@ -61,7 +63,18 @@ func (p *plain) command() *exec.Cmd         { return p.cmd }
 func (p *plain) started()                   {}
 func (p *plain) failed()                    {}
 func (p *plain) features([]error) []Feature { return nil }
-func (p *plain) collect(*Report)            {}
+
+// collect adds what the kernel counted.
+func (p *plain) collect(r *Report) {
+	state := p.cmd.ProcessState
+	if state == nil {
+		return
+	}
+	r.Stats = append(r.Stats, Stat{"processor time", (state.UserTime() + state.SystemTime()).Round(time.Millisecond).String()})
+	if usage, ok := state.SysUsage().(*syscall.Rusage); ok {
+		r.Stats = append(r.Stats, Stat{"memory peak", fmt.Sprintf("%d MiB", usage.Maxrss>>10)}) // it counts in KiB
+	}
+}
 
 func (p *plain) explain(waitErr error) error { return crashed(waitErr, p.stderr.String(), p.memory) }
 

@@ -118,7 +118,7 @@ func testAttack(t *testing.T, wall sandbox.Wall, a attack) {
 	_, err = w.Inspect(context.Background(), job.Inspect{
 		ID: id, Format: a.name, Snapshot: fmt.Sprint(os.Getpid(), " ", secretAddress(&secret)),
 	})
-	if got := outcomeOf(err); !slices.Contains(a.want, got) {
+	if got := outcomeOf(err); !slices.Contains(a.want, got) && !slices.Contains(otherwise[a.name], got) {
 		t.Errorf("it came out as %q, want one of %q: %v", got, a.want, err)
 	}
 	if err != nil && strings.ContainsAny(err.Error(), "\x1b\n") {

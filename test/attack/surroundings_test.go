@@ -32,14 +32,9 @@ func surround(lacks string) error {
 	case "":
 		return nil
 	case "namespaces":
-		return loadFilter([]bpf.Instruction{
-			bpf.LoadAbsolute{Off: 0, Size: 4},
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_CLONE, SkipTrue: 3},
-			bpf.LoadAbsolute{Off: 16, Size: 4},
-			bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: anyNamespace, SkipTrue: 1},
-			bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
-			bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
-		})
+		return loadFilter(refuseClone(anyNamespace))
+	case "user namespaces":
+		return loadFilter(refuseClone(unix.CLONE_NEWUSER))
 	case "mounts": // as AppArmor has it on some distributions
 		number, errno = unix.SYS_MOUNT, uint32(unix.EACCES)
 	case "Landlock":
@@ -57,6 +52,18 @@ func surround(lacks string) error {
 	})
 }
 
+// refuseClone refuses clone with any of the flags.
+func refuseClone(flags uint32) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: 0, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_CLONE, SkipTrue: 3},
+		bpf.LoadAbsolute{Off: 16, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: flags, SkipTrue: 1},
+		bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
+	}
+}
+
 // TestSurroundings runs the attacks, or the honest worker among them, in places
 // that lack something, and as an ordinary user.
 func TestSurroundings(t *testing.T) {
@@ -71,12 +78,19 @@ func TestSurroundings(t *testing.T) {
 		{"ordinary user", "", true, all, "sandbox: jail"},
 		{"container", "namespaces", false, all, "sandbox: namespaces: none: seccomp and Landlock alone"},
 		{"ordinary user in a container", "namespaces", true, all, "sandbox: namespaces: none: seccomp and Landlock alone"},
+		{"no user namespaces", "user namespaces", false, all, "sandbox: namespaces: no user namespace; start the worker: "},
 		{"no mounts", "mounts", true, honest, "sandbox: namespaces: none: seccomp and Landlock alone; leave the file system: make mounts private: permission denied"},
 		{"no Landlock", "Landlock", false, all, "sandbox: Landlock: the kernel has none"},
 		{"no Landlock for an ordinary user", "Landlock", true, honest, "sandbox: Landlock: the kernel has none"},
 		{"no seccomp", "seccomp", false, "", "the kernel has no seccomp filters"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.lacks == "mounts" && builtWithCgo {
+				t.Skip("mounts are left alone in a program that is built with cgo")
+			}
+			if c.lacks == "user namespaces" && os.Geteuid() != 0 {
+				t.Skip("without them, only root has other namespaces")
+			}
 			cmd := again(c.run)
 			cmd.Env = append(os.Environ(), "INSTAR_TEST_DENY="+c.lacks, "INSTAR_TEST_WANT="+c.want)
 			if c.ordinary {

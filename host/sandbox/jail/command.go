@@ -38,8 +38,15 @@ type Attempt struct {
 const nobody = 65534
 
 // otherSpaces are the namespaces besides the user namespace, which an ordinary
-// user needs to be granted them.
-const otherSpaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+// user needs to be granted them. What package psx needs for Landlock where there
+// is a C library is its own threads in /proc.
+func otherSpaces() uintptr {
+	const always = unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+	if cLibrary {
+		return always
+	}
+	return always | unix.CLONE_NEWNS | unix.CLONE_NEWPID
+}
 
 // Commands returns the ways to start the program exe as a worker, the strongest
 // first: which of them the kernel grants is known when one has been started and
@@ -54,7 +61,7 @@ func Commands(exe string, c Config) ([]Attempt, error) {
 		uid, gid = nobody, nobody
 	}
 	spaces := []syscall.SysProcAttr{{
-		Cloneflags:                 unix.CLONE_NEWUSER | otherSpaces,
+		Cloneflags:                 unix.CLONE_NEWUSER | otherSpaces(),
 		UidMappings:                []syscall.SysProcIDMap{{HostID: uid, Size: 1}},
 		GidMappings:                []syscall.SysProcIDMap{{HostID: gid, Size: 1}},
 		GidMappingsEnableSetgroups: root,
@@ -62,7 +69,7 @@ func Commands(exe string, c Config) ([]Attempt, error) {
 	}}
 	missing := []string{""}
 	if root {
-		spaces = append(spaces, syscall.SysProcAttr{Cloneflags: otherSpaces})
+		spaces = append(spaces, syscall.SysProcAttr{Cloneflags: otherSpaces()})
 		missing = append(missing, "no user namespace")
 	}
 	spaces = append(spaces, syscall.SysProcAttr{})

@@ -43,7 +43,15 @@ func Features() []Feature {
 	if err := Check(); err != nil {
 		s.Missing, s.Hint = err.Error(), "use a kernel with seccomp filters"
 	}
-	return []Feature{s, landlockFeature()}
+	features := []Feature{s, landlockFeature()}
+	if cLibrary {
+		features = append(features, Feature{
+			Name:    "static program",
+			Missing: fmt.Sprintf("it is built with cgo: the C library needs %d calls that the table does not have, or not so, and mounts and processes stay in view", len(cCalls)),
+			Hint:    "build it with CGO_ENABLED=0",
+		})
+	}
+	return features
 }
 
 func landlockFeature() Feature {

@@ -19,7 +19,21 @@ func policy() []seccomp.Rule {
 		}
 		rules = append(rules, seccomp.Rule{Number: uint32(c.Number), Errno: c.Refusal, Ways: ways})
 	}
+	for _, extra := range cCalls {
+		rules = merge(rules, extra)
+	}
 	return rules
+}
+
+// merge adds a rule, or the ways of a rule to the one that there is.
+func merge(rules []seccomp.Rule, extra seccomp.Rule) []seccomp.Rule {
+	for i := range rules {
+		if rules[i].Number == extra.Number {
+			rules[i].Ways = append(rules[i].Ways, extra.Ways...)
+			return rules
+		}
+	}
+	return append(rules, extra)
 }
 
 // conditions returns what a says as alternatives. A filter sees numbers: which
