@@ -1,8 +1,12 @@
 package vmdk
 
 import (
+	"errors"
+	"io"
+	"math"
 	"sync"
 
+	"instar/disk"
 	"instar/disk/internal/metacache"
 )
 
@@ -15,12 +19,12 @@ type caches struct {
 
 type cached struct {
 	extent *extent
-	tables *metacache.Cache
+	tables *tables
 }
 
-// of returns the cache over the file of x: a new one, if need be, in the place
+// of returns the tables of x: with a new cache, if need be, in the place
 // of the one that was not used for the longest time.
-func (c *caches) of(x *extent) *metacache.Cache {
+func (c *caches) of(x *extent) *tables {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := 0
@@ -29,9 +33,39 @@ func (c *caches) of(x *extent) *metacache.Cache {
 	}
 	use := c.last[k]
 	if use.extent != x {
-		use = cached{x, metacache.New(x.file)}
+		use = cached{x, &tables{sparse: x.sparse, cache: metacache.New(x.file), holes: holes{file: x.file}}}
 	}
 	copy(c.last[1:k+1], c.last[:k])
 	c.last[0] = use
 	return use.tables
+}
+
+// holes tells whether parts of a file are holes. It remembers the last run that
+// it was told of, since tables are read in order.
+type holes struct {
+	file disk.File
+
+	mu         sync.Mutex
+	start, end int64 // of the run
+	hole       bool
+}
+
+// cover reports whether [start, end) is in one hole.
+func (h *holes) cover(start, end int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if start < h.start || start >= h.end {
+		data, next, err := disk.DataRun(h.file, start)
+		switch {
+		case errors.Is(err, io.EOF):
+			h.start, h.end, h.hole = start, math.MaxInt64, true
+		case err != nil:
+			return false // who reads it will see
+		case data > start:
+			h.start, h.end, h.hole = start, data, true
+		default:
+			h.start, h.end, h.hole = start, next, false
+		}
+	}
+	return h.hole && end <= h.end
 }

@@ -29,7 +29,7 @@ func (i *image) readCompressed(p []byte, off int64) error {
 	}
 	defer i.inflaters.Put(d)
 	d.extent, d.window = x, nil
-	t := table{x.sparse, i.caches.of(x)}
+	t := i.caches.of(x)
 	for len(p) > 0 {
 		in := off - x.start
 		start := in / x.sparse.grain * x.sparse.grain

@@ -162,7 +162,7 @@ func (i *image) Extent(off, limit int64) (disk.Extent, error) {
 	case x.sparse == nil:
 		return flat.Extent(x.file, x.line.offset*disk.SectorSize+in, off, limit)
 	}
-	t := table{x.sparse, i.caches.of(x)}
+	t := i.caches.of(x)
 	m := blockmap.Map{Size: x.size, Block: x.sparse.grain, File: x.file, Layer: i, Lookup: t.lookup}
 	e, err := m.Extent(in, limit)
 	e.Start = off

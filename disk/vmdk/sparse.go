@@ -53,8 +53,8 @@ type sparse struct {
 
 	// Of seSparse extents, whose entries have 64 bits: the offsets in sectors
 	// at which tables and grains are counted from.
-	se             bool
-	tables, grains uint64
+	se                 bool
+	seTables, seGrains uint64
 }
 
 // readSparse reads the header of a sparse extent of the hosted or the older ESX
@@ -195,7 +195,7 @@ func readSE(f disk.File) (*sparse, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get the size of the file: %w", err)
 	}
-	s := &sparse{perTable: tableEntriesSE, end: size, se: true, tables: field(18), grains: field(24)}
+	s := &sparse{perTable: tableEntriesSE, end: size, se: true, seTables: field(18), seGrains: field(24)}
 	if err := s.setSize(field(2), grainSectorsSE); err != nil {
 		return nil, err
 	}
@@ -262,31 +262,74 @@ func (s *sparse) entrySize() int64 {
 	return 4
 }
 
-// A table looks grains up in a sparse extent.
-type table struct {
+// tables looks grains up in the tables of a sparse extent. Most of those of a
+// large disk are empty: they are skipped as a whole, and where the file has
+// holes they are not even read.
+type tables struct {
 	*sparse
 	cache *metacache.Cache
+	holes holes
 }
 
 // lookup finds a grain by its index. Tables behind the end of the file are
-// zeros, and not looked at one by one.
-func (t table) lookup(index int64) (blockmap.Entry, error) {
-	if t.directory+index/t.perTable*t.entrySize() >= t.end {
-		return blockmap.Entry{Kind: disk.Unallocated, Blocks: math.MaxInt64}, nil
+// zeros.
+func (t *tables) lookup(index int64) (blockmap.Entry, error) {
+	none := blockmap.Entry{Kind: disk.Unallocated, Blocks: math.MaxInt64}
+	slot := t.directory + index/t.perTable*t.entrySize()
+	if slot >= t.end {
+		return none, nil
 	}
-	at, err := t.grainTable(index / t.perTable)
-	if err != nil || at == 0 || at >= t.end {
-		return blockmap.Entry{Kind: disk.Unallocated, Blocks: t.perTable - index%t.perTable}, err
+	at, err := t.grainTable(slot)
+	in := index % t.perTable
+	switch {
+	case err != nil:
+		return none, err
+	case at == 0:
+		n, err := t.zeros(slot, slot+metacache.BlockSize)
+		none.Blocks = n*t.perTable - in
+		return none, err
+	case at >= t.end:
+		none.Blocks = t.perTable - in
+		return none, nil
+	}
+	entry := at + in*t.entrySize()
+	if n, err := t.zeros(entry, at+t.perTable*t.entrySize()); n > 0 || err != nil {
+		none.Blocks = n
+		return none, err
 	}
 	if t.se {
-		return t.lookupSE(at + index%t.perTable*8)
+		return t.lookupSE(entry)
 	}
-	entry, err := t.uint32(at + index%t.perTable*4)
+	return t.lookup32(entry)
+}
+
+// zeros returns how many entries are zero from an offset of the file on, up to
+// an end. It may be more than it tells.
+func (t *tables) zeros(start, end int64) (int64, error) {
+	if t.holes.cover(start, end) {
+		return (end - start) / t.entrySize(), nil
+	}
+	p, err := t.cache.View(start, end-start)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for n+8 <= len(p) && binary.NativeEndian.Uint64(p[n:]) == 0 {
+		n += 8
+	}
+	for n < len(p) && p[n] == 0 {
+		n++
+	}
+	return int64(n) / t.entrySize(), nil
+}
+
+// lookup32 interprets a grain table entry of 32 bits at an offset: the sector
+// of the grain.
+func (t *tables) lookup32(at int64) (blockmap.Entry, error) {
+	entry, err := t.uint32(at)
 	switch {
 	case err != nil:
 		return blockmap.Entry{}, err
-	case entry == 0:
-		return blockmap.Entry{Kind: disk.Unallocated}, nil
 	case entry == entryZeroed && t.zeroGrains:
 		return blockmap.Entry{Kind: disk.Zero}, nil
 	case t.compressed:
@@ -295,54 +338,53 @@ func (t table) lookup(index int64) (blockmap.Entry, error) {
 	return blockmap.Entry{Kind: disk.Data, Offset: int64(entry) * disk.SectorSize}, nil
 }
 
-// grainTable returns the offset of a grain table in bytes; 0 when there is none.
-func (t table) grainTable(index int64) (int64, error) {
+// grainTable returns the offset of a grain table in bytes, by the directory
+// entry at an offset; 0 when there is none.
+func (t *tables) grainTable(slot int64) (int64, error) {
 	if !t.se {
-		sector, err := t.uint32(t.directory + index*4)
+		sector, err := t.uint32(slot)
 		return int64(sector) * disk.SectorSize, err
 	}
-	entry, err := t.uint64(t.directory + index*8)
+	entry, err := t.uint64(slot)
 	if err != nil || entry == 0 {
 		return 0, err
 	}
 	number := entry & math.MaxUint32
-	if entry>>32 != seTableAllocated || t.tables > math.MaxUint32 || t.tables+number*seTableSectors > math.MaxUint32 {
+	if entry>>32 != seTableAllocated || t.seTables > math.MaxUint32 || t.seTables+number*seTableSectors > math.MaxUint32 {
 		return 0, disk.Corruptf(formatName, "grain directory entry %#x is invalid", entry)
 	}
-	return int64(t.tables+number*seTableSectors) * disk.SectorSize, nil
+	return int64(t.seTables+number*seTableSectors) * disk.SectorSize, nil
 }
 
 // lookupSE interprets the grain table entry of a seSparse extent at an offset.
 // Its top four bits are a state, and the next twelve are the lowest of the
 // grain's number.
-func (t table) lookupSE(at int64) (blockmap.Entry, error) {
+func (t *tables) lookupSE(at int64) (blockmap.Entry, error) {
 	entry, err := t.uint64(at)
 	if err != nil {
 		return blockmap.Entry{}, err
 	}
 	switch state := entry >> 60; {
-	case entry == 0:
-		return blockmap.Entry{Kind: disk.Unallocated}, nil
 	case state == 1 || state == 2: // unmapped, zeroed
 		return blockmap.Entry{Kind: disk.Zero}, nil
 	case state == 3:
 		number := entry>>48&0xfff | entry&(1<<48-1)<<12
 		const most = maxSectors - grainSectorsSE
-		if t.grains > most || number > (most-t.grains)/grainSectorsSE {
+		if t.seGrains > most || number > (most-t.seGrains)/grainSectorsSE {
 			break
 		}
-		return blockmap.Entry{Kind: disk.Data, Offset: int64(t.grains+number*grainSectorsSE) * disk.SectorSize}, nil
+		return blockmap.Entry{Kind: disk.Data, Offset: int64(t.seGrains+number*grainSectorsSE) * disk.SectorSize}, nil
 	}
 	return blockmap.Entry{}, disk.Corruptf(formatName, "grain table entry %#x is invalid", entry)
 }
 
-func (t table) uint32(at int64) (uint32, error) {
+func (t *tables) uint32(at int64) (uint32, error) {
 	var p [4]byte
 	err := t.cache.ReadAt(p[:], at)
 	return binary.LittleEndian.Uint32(p[:]), err
 }
 
-func (t table) uint64(at int64) (uint64, error) {
+func (t *tables) uint64(at int64) (uint64, error) {
 	var p [8]byte
 	err := t.cache.ReadAt(p[:], at)
 	return binary.LittleEndian.Uint64(p[:]), err

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -614,4 +615,58 @@ func ExampleFormat() {
 	}
 	fmt.Println(i.Size(), i.Info().ClusterSize, i.Info().Details[2].Value)
 	// Output: 512000 8192 monolithicSparse
+}
+
+// sparseFile is a file of zeros but for some runs of data, which fails to be
+// read elsewhere.
+type sparseFile struct {
+	disk.File
+	runs [][2]int64
+}
+
+func (f sparseFile) DataRun(off int64) (start, end int64, err error) {
+	for _, r := range f.runs {
+		if off < r[1] {
+			return max(off, r[0]), r[1], nil
+		}
+	}
+	return 0, 0, io.EOF
+}
+
+func (f sparseFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	if off >= 1<<20 {
+		return 0, errors.New("a hole was read")
+	}
+	return n, err
+}
+
+// Grain tables that are holes of the file are skipped without being read.
+func TestHolesInTables(t *testing.T) {
+	const tables = 1000
+	x := hosted{text: embedded, capacity: tables * 512 * 16}
+	image := x.image()
+	image = append(image, make([]byte, 4<<20)...)
+	for k := range uint32(tables) {
+		binary.LittleEndian.PutUint32(image[directoryAt*512+4*k:], 2048+4*k)
+	}
+	f := sparseFile{disktest.File(image), [][2]int64{{0, 64 << 10}}}
+	i, err := Format.Open(f, disk.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := i.Extent(12345, 1<<60); err != nil || e.Kind != disk.Unallocated || e.End() != i.Size() {
+		t.Errorf("%+v, %v", e, err)
+	}
+	// Data between holes is seen.
+	f.runs = append(f.runs, [2]int64{1<<20 + 4096, 1<<20 + 8192})
+	if i, err = Format.Open(f, disk.OpenOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := i.Extent(0, 1<<60); err != nil || e.Length != 2*512*grain {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if _, err := i.Extent(2*512*grain, 1); err == nil {
+		t.Error("a table was taken for a hole")
+	}
 }
