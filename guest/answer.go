@@ -54,6 +54,9 @@ func describe(i *disk.Info) *job.Inspection {
 		Identity:    i.Identity,
 		Details:     details(i.Details),
 	}
+	if i.Refused != nil {
+		d.Refused = i.Refused.Error()
+	}
 	for _, r := range i.References {
 		d.References = append(d.References, job.Reference{Kind: string(r.Kind), Names: r.Names, Format: r.Format, Identity: r.Identity})
 	}

@@ -71,6 +71,7 @@ type Inspection struct {
 	Encrypted   bool        `json:"encrypted,omitempty"`
 	Compressed  bool        `json:"compressed,omitempty"`
 	Dirty       bool        `json:"dirty,omitempty"`
+	Refused     string      `json:"refused,omitempty"` // why content cannot be read
 	References  []Reference `json:"references,omitempty"`
 	Identity    string      `json:"identity,omitempty"`
 	Snapshots   []Snapshot  `json:"snapshots,omitempty"`

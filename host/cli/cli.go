@@ -48,6 +48,9 @@ func signalContext() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// Who reads the progress may go away: that is no reason to leave a copy half
+	// done, as the Go runtime would. Writing to them fails from then on.
+	signal.Notify(make(chan os.Signal), syscall.SIGPIPE)
 	go func() {
 		if s, ok := <-signals; ok {
 			cancel(&signalError{s.(syscall.Signal)})
@@ -66,6 +69,9 @@ type usageError struct{ text string }
 func (e *usageError) Error() string { return e.text }
 
 func (p *program) run(ctx context.Context, args []string) int {
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
 	root := p.root()
 	root.SetArgs(args)
 	root.SetContext(ctx)
@@ -130,6 +136,7 @@ operating system or in a locked-in process.`,
 		return &usageError{err.Error()}
 	})
 	root.Flags().SortFlags = false
+	root.Flags().BoolP("version", "V", false, "print the version")
 	root.AddCommand(p.ddCommand(), p.convertCommand(), p.infoCommand(), p.doctorCommand(), p.versionCommand(), p.manCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

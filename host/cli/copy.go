@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"instar/host/chain"
@@ -50,9 +51,24 @@ func (c *copying) inputs(ctx context.Context, names []string, o chain.Options) (
 			return chains, err
 		}
 		chains = append(chains, in)
+		if err := readable(name, in); err != nil {
+			return chains, err
+		}
 		c.execution.Inputs = append(c.execution.Inputs, in.Input())
 	}
 	return chains, nil
+}
+
+// readable returns why the content of a chain cannot be read, as when it is
+// encrypted and there is no passphrase.
+func readable(name string, in *chain.Chain) error {
+	for depth, l := range in.Layers {
+		if why := l.Inspection.Refused; why != "" {
+			return fmt.Errorf("Could not open '%s': %s%s", safetext.Escape(name), //nolint:staticcheck // qemu-img's text
+				strings.Repeat("Could not open backing file: ", depth), safetext.Escape(safetext.Limit(why, 4096)))
+		}
+	}
+	return nil
 }
 
 func closeAll(chains []*chain.Chain) {

@@ -233,12 +233,13 @@ func detailValue(d job.Detail) any {
 		return *d.Flag
 	case d.Number != nil:
 		return *d.Number
-	case d.List != nil:
+	case d.Object != nil:
+		return detailObject(d.Object)
+	default: // an empty list does not travel, and there are no empty objects
 		list := make([]any, len(d.List))
 		for k, item := range d.List {
 			list[k] = detailValue(item)
 		}
 		return list
 	}
-	return detailObject(d.Object)
 }
