@@ -8,7 +8,6 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -76,7 +75,8 @@ func commandLines(command, input string) (ours, theirs []string) {
 func makeFileSystem(t *testing.T, path string) {
 	t.Helper()
 	mke2fs := sbin(t, "mke2fs")
-	testutil.Run(t, mke2fs, "-q", "-F", "-t", "ext4", "-d", runtime.GOROOT(), path, fmt.Sprintf("%dM", diskSize/mib))
+	goRoot := strings.TrimSpace(testutil.Run(t, "go", "env", "GOROOT"))
+	testutil.Run(t, mke2fs, "-q", "-F", "-t", "ext4", "-d", goRoot, path, fmt.Sprintf("%dM", diskSize/mib))
 }
 
 // makeOverlays makes overlay1.qcow2 to overlayN.qcow2 in dir, each on top of
