@@ -140,6 +140,20 @@ func (i *image) rawEntry(at int64) (state int, offset int64, err error) {
 	return int(e & 7), int64(e &^ (mebibyte - 1)), nil
 }
 
+// alike returns how many blocks have the same BAT entry from a block on, as far
+// as one look at the BAT and one chunk show.
+func (i *image) alike(index int64) (int64, error) {
+	p, err := i.tables.View(i.layout.bat.start+8*(index+index/i.ratio), 8*(i.ratio-index%i.ratio))
+	if err != nil {
+		return 0, err
+	}
+	n := 8
+	for n+8 <= len(p) && [8]byte(p[n:]) == [8]byte(p) {
+		n += 8
+	}
+	return int64(n) / 8, nil
+}
+
 // checkPlace checks that what the BAT entry at says to be stored in
 // [start, end) can be.
 func (i *image) checkPlace(at, start, end int64) error {
@@ -165,11 +179,13 @@ func (i *image) lookup(sector int64) (blockmap.Entry, error) {
 	}
 	e := blockmap.Entry{Blocks: perBlock - in}
 	switch state {
-	case blockNotPresent:
-		return e, nil
-	case blockUndefined, blockZero, blockUnmapped, blockUnmappedOld:
-		e.Kind = disk.Zero
-		return e, nil
+	case blockNotPresent, blockUndefined, blockZero, blockUnmapped, blockUnmappedOld:
+		if state != blockNotPresent {
+			e.Kind = disk.Zero
+		}
+		n, err := i.alike(index)
+		e.Blocks = n*perBlock - in
+		return e, err
 	case blockFullyPresent:
 		e.Kind, e.Offset = disk.Data, offset+in*disk.SectorSize
 		return e, nil

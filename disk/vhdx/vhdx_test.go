@@ -73,7 +73,7 @@ func differencing(sector uint32) (x builder, want []byte) {
 	x = builder{
 		size: 3 << 20, sector: sector, data: append(data, bitmap...),
 		bat:    map[int]uint64{0: present(4), 1: 5<<20 | blockPartiallyPresent, ratio: 6<<20 | bitmapPresent},
-		parent: map[string]string{"relative_path": `.\base.vhdx`, "parent_linkage": "{0DD0E5E5-0000-1111-2222-333344445555}"},
+		parent: map[string]string{"relative_path": `.\base.vhdx`, "parent_linkage": "{0dd0e5e5-0000-1111-2222-333344445555}"},
 	}
 	want = make([]byte, x.size)
 	copy(want, data[:1<<20])

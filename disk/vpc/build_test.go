@@ -86,6 +86,11 @@ func (b builder) image() []byte {
 	if b.change != nil {
 		b.change(foot, head)
 	}
+	var sum uint32
+	for _, c := range head {
+		sum += uint32(c)
+	}
+	binary.BigEndian.PutUint32(head[36:], ^sum)
 	binary.BigEndian.PutUint32(foot[64:], checksum(foot))
 	if b.kind == typeFixed {
 		return append(bytes.Join(b.blocks, nil), foot...)

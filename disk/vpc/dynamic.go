@@ -121,6 +121,20 @@ func (d *dynamic) block(index int64) (at int64, ok bool, err error) {
 	return at, true, nil
 }
 
+// absent returns how many blocks are not stored from that of an entry of the
+// BAT on, as far as one look at the BAT shows.
+func (d *dynamic) absent(index int64) (int64, error) {
+	p, err := d.tables.View(d.batOffset+4*index, 4*(d.entries-index))
+	if err != nil {
+		return 0, err
+	}
+	n := int64(1)
+	for 4*n+4 <= int64(len(p)) && binary.BigEndian.Uint32(p[4*n:]) == unallocated {
+		n++
+	}
+	return n, nil
+}
+
 // parent returns the reference to the parent of a differencing disk: what its
 // parent locators say and, after that, the name in the header.
 func (d *dynamic) parent(f disk.File) (disk.Reference, error) {

@@ -82,11 +82,16 @@ func (i *sparse) Size() int64 { return i.info.VirtualSize }
 
 func (i *sparse) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
 
-// lookup finds the block of a dynamic disk.
+// lookup finds the block of a dynamic disk, or a run of blocks that are not
+// stored.
 func (i *sparse) lookup(index int64) (blockmap.Entry, error) {
 	at, ok, err := i.block(index)
-	if err != nil || !ok {
-		return blockmap.Entry{Kind: disk.Unallocated}, err
+	if err != nil {
+		return blockmap.Entry{}, err
+	}
+	if !ok {
+		n, err := i.absent(index)
+		return blockmap.Entry{Blocks: n}, err
 	}
 	return blockmap.Entry{Kind: disk.Data, Offset: at + i.bitmapSize}, nil
 }
@@ -97,8 +102,12 @@ func (i *sparse) lookupSector(sector int64) (blockmap.Entry, error) {
 	perBlock := i.blockSize / disk.SectorSize
 	in := sector % perBlock
 	at, ok, err := i.block(sector / perBlock)
-	if err != nil || !ok {
-		return blockmap.Entry{Kind: disk.Unallocated, Blocks: perBlock - in}, err
+	if err != nil {
+		return blockmap.Entry{}, err
+	}
+	if !ok {
+		n, err := i.absent(sector / perBlock)
+		return blockmap.Entry{Blocks: n*perBlock - in}, err
 	}
 	// A bitmap is looked at in pieces of one sector, which stand for 4096 sectors.
 	const perPiece = disk.SectorSize * 8
@@ -108,7 +117,7 @@ func (i *sparse) lookupSector(sector int64) (blockmap.Entry, error) {
 	}
 	stored, n := sectormap.Run(bitmap, sectormap.HighestFirst, in%perPiece, min(perPiece, perBlock-in/perPiece*perPiece))
 	if !stored {
-		return blockmap.Entry{Kind: disk.Unallocated, Blocks: n}, nil
+		return blockmap.Entry{Blocks: n}, nil
 	}
 	return blockmap.Entry{Kind: disk.Data, Offset: at + i.bitmapSize + in*disk.SectorSize, Blocks: n}, nil
 }

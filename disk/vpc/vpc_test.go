@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -307,6 +308,33 @@ func TestDifferencing(t *testing.T) {
 		if e, err := child.Extent(off, 1<<40); err != nil || e.Length != wantLength {
 			t.Errorf("extent at %d: %+v, %v; want length %d", off, e, err, wantLength)
 		}
+	}
+}
+
+// 7-Zip, which follows parents too, extracts the same content.
+func TestDifferencingAgainst7Zip(t *testing.T) {
+	program, err := exec.LookPath("7zz")
+	if err != nil {
+		t.Skip("7zz is not installed (package 7zip)")
+	}
+	b, own := differencing()
+	base := builder{size: b.size, app: "win ", kind: typeFixed, blocks: [][]byte{content(len(own), 8)}}
+	b.parent, b.parentID = "base.vhd", 0x1d
+	dir := t.TempDir()
+	for name, image := range map[string][]byte{"child.vhd": b.image(), "base.vhd": base.image()} {
+		if err := os.WriteFile(filepath.Join(dir, name), image, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testutil.Run(t, program, "e", "-o"+dir, filepath.Join(dir, "child.vhd"))
+	want, err := os.ReadFile(filepath.Join(dir, "child.img"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	chain := disk.Chain(mustOpen(t, b.image()), mustOpen(t, base.image()))
+	if _, err := chain.ReadAt(got, 0); err != nil || int(chain.Size()) != len(want) || !bytes.Equal(got, want) {
+		t.Errorf("content differs, %v", err)
 	}
 }
 
