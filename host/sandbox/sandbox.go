@@ -28,13 +28,22 @@ const (
 	DefaultInspectTimeout = 30 * time.Second
 )
 
+// Bounds of Options.Memory, in bytes, for every wall.
+const (
+	MinMemory = kvm.MinMemory
+	MaxMemory = kvm.MaxMemory
+)
+
 // startTimeout bounds how long a worker may take to say that it is ready.
 const startTimeout = 10 * time.Second
+
+var errNotReady = fmt.Errorf("the worker was not ready within %v", startTimeout)
 
 // Options say which worker to start.
 type Options struct {
 	Wall Wall // empty is Auto
-	// Memory is what the worker may use, in bytes; 0 is DefaultMemory.
+	// Memory is what the worker may use, in bytes, from MinMemory to
+	// MaxMemory; 0 is DefaultMemory.
 	Memory int64
 	// Timeout bounds each job; 0 is none for an execution, and
 	// DefaultInspectTimeout for an inspection.
@@ -85,9 +94,15 @@ type Worker struct {
 // When ctx ends the worker is killed.
 func Start(ctx context.Context, o Options) (*Worker, error) {
 	o = o.withDefaults()
+	if o.Memory < MinMemory || o.Memory > MaxMemory {
+		return nil, fmt.Errorf("a worker can have from %d to %d MiB of memory, not %d", MinMemory>>20, MaxMemory>>20, o.Memory>>20)
+	}
 	if o.Wall != Auto {
 		w, err := start(ctx, o.Wall, o)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
 			return nil, unavailable(o.Wall, err)
 		}
 		if o.Wall == None {
@@ -163,7 +178,9 @@ func (w *Worker) begin(ctx context.Context) error {
 	if err := w.launch(); err != nil {
 		return err
 	}
-	_, err := w.call(ctx, startTimeout, nil, func(m *job.Message) bool { return m.Hello != nil })
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errNotReady)
+	defer cancel()
+	_, err := w.call(ctx, 0, nil, func(m *job.Message) bool { return m.Hello != nil })
 	if err != nil {
 		w.Close()
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 	case jail.Name:
 		if err := jail.Enter(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(jail.FailedExit)
+			os.Exit(1)
 		}
 		os.Exit(playWorker())
 	case guestName:
@@ -429,10 +430,72 @@ func TestWarning(t *testing.T) {
 }
 
 func TestExecutableThatIsNoWorker(t *testing.T) {
-	_, err := Start(context.Background(), Options{Wall: None, Executable: "/bin/true"})
-	var u *UnavailableError
-	if !errors.As(err, &u) {
-		t.Errorf("got %v", err)
+	for _, exe := range []string{"/bin/true", "/dev/null", "/no/such/file"} {
+		for _, wall := range Walls {
+			_, err := Start(context.Background(), Options{Wall: wall, Executable: exe})
+			var u *UnavailableError
+			if !errors.As(err, &u) || u.Wall != wall || u.Hint == "" {
+				t.Errorf("%s, %s: %v", exe, wall, err)
+			}
+		}
+	}
+}
+
+func TestMemoryOutOfRange(t *testing.T) {
+	for _, memory := range []int64{-1, 1, MinMemory - 1, MaxMemory + 1} {
+		if _, err := Start(context.Background(), Options{Memory: memory}); err == nil || !strings.Contains(err.Error(), "MiB of memory") {
+			t.Errorf("%d bytes: %v", memory, err)
+		}
+	}
+}
+
+// TestCancelledStart shows that nothing is started for somebody who has gone.
+func TestCancelledStart(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, wall := range Walls {
+		if w, err := Start(ctx, Options{Wall: wall}); err == nil {
+			w.Close()
+			t.Errorf("%s: no error", wall)
+		} else if err != context.Canceled {
+			t.Errorf("%s: %v", wall, err)
+		}
+	}
+}
+
+// TestLockedIn looks at a jailed worker from outside.
+func TestLockedIn(t *testing.T) {
+	w := startTest(t, Options{Wall: Jail})
+	process := fmt.Sprintf("/proc/%d/", w.proc.command().Process.Pid)
+	threads, err := os.ReadDir(process + "task")
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("%d threads, %v", len(threads), err)
+	}
+	for _, thread := range threads {
+		b, err := os.ReadFile(process + "task/" + thread.Name() + "/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"Seccomp:\t2\n", "NoNewPrivs:\t1\n", "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n"} {
+			if !strings.Contains(string(b), want) {
+				t.Errorf("thread %s has not %q:\n%s", thread.Name(), want, b)
+			}
+		}
+	}
+	limits, err := os.ReadFile(process + "limits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`Max core file size +0 +0 `, `Max file size +0 `, `Max open files +\d{1,4} +\d{1,4} `, `Max data size +\d{9} +\d{9} `} {
+		if !regexp.MustCompile(want).Match(limits) {
+			t.Errorf("not %q in\n%s", want, limits)
+		}
+	}
+	if fds, err := os.ReadDir(process + "fd"); err == nil && len(fds) != 6 { // 0 to 3, and two for timers
+		t.Errorf("it has %v", fds)
+	}
+	if env, err := os.ReadFile(process + "environ"); err == nil && regexp.MustCompile(`HOME|PATH|USER`).Match(env) {
+		t.Errorf("its environment is %q", env)
 	}
 }
 

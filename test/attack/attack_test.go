@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	case jail.Name:
 		if err := jail.Enter(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(jail.FailedExit)
+			os.Exit(1)
 		}
 		os.Exit(serve())
 	case kvm.GuestName:

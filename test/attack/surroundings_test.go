@@ -103,6 +103,41 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
+// TestWithoutKVM shows that a user who may not use KVM gets the jail, and learns
+// why, but not if it was KVM that was asked for.
+func TestWithoutKVM(t *testing.T) {
+	if os.Getenv("INSTAR_TEST_WANT") == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestWithoutKVM$")
+		cmd.Env = append(os.Environ(), "INSTAR_TEST_WANT=jail")
+		asNobody(t, cmd)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+		f.Close()
+		t.Skip("everybody may use KVM here")
+	}
+	w, err := sandbox.Start(context.Background(), sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if r := w.Report(); r.Wall != sandbox.Jail || len(r.Unused) != 1 || r.Unused[0].Wall != sandbox.KVM {
+		t.Errorf("the report is %+v", r)
+	}
+	_, err = sandbox.Start(context.Background(), sandbox.Options{Wall: sandbox.KVM})
+	if u := new(sandbox.UnavailableError); !errors.As(err, &u) || u.Wall != sandbox.KVM || u.Hint == "" {
+		t.Errorf("%v", err)
+	}
+	for _, s := range sandbox.Doctor(context.Background(), sandbox.Options{}) {
+		if s.Usable != (s.Wall == sandbox.Jail) || s.Chosen != s.Usable || s.Usable && !strings.Contains(s.Why, "kvm") {
+			t.Errorf("the doctor says %+v", s)
+		}
+	}
+}
+
 // again returns the command that runs TestReport and other tests anew.
 func again(others string) *exec.Cmd {
 	return exec.Command("/proc/self/exe", "-test.run=^TestReport$"+others)

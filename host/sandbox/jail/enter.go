@@ -15,9 +15,6 @@ import (
 	"instar/job/wall"
 )
 
-// FailedExit is the exit code for a program that cannot lock itself in.
-const FailedExit = 70
-
 // Enter locks the calling process in, all its threads, for good: what it still
 // has afterwards are the calls of the table, the descriptors 0 to 3, and
 // memory up to its limit. It must be the first thing that the program does. If
