@@ -9,6 +9,7 @@ import (
 	"instar/disk/qcow2"
 	"instar/disk/raw"
 	"instar/disk/vdi"
+	"instar/disk/vhdx"
 	"instar/disk/vmdk"
 	"instar/disk/vpc"
 )
@@ -21,6 +22,7 @@ func Registry() *disk.Registry {
 		qcow.Format,
 		vmdk.Format,
 		vpc.Format,
+		vhdx.Format,
 		vdi.Format,
 		parallels.Format,
 		luks.Format,
