@@ -58,6 +58,9 @@ func examine(ctx context.Context, wall Wall, o Options) WallStatus {
 	w, err := start(ctx, wall, o)
 	if err != nil {
 		s.Err, s.Hint = err, hint(err)
+		if wall == Jail {
+			s.Features = jailFeatures()
+		}
 		return s
 	}
 	s.Usable, s.StartTime = true, time.Since(begin)

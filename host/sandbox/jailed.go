@@ -37,7 +37,12 @@ func (j *jailed) features(tried []error) []Feature {
 		}
 		spaces.Hint = "let this user, or this container, make user namespaces"
 	}
-	features := []Feature{spaces}
+	return append([]Feature{spaces}, jailFeatures()...)
+}
+
+// jailFeatures returns what is known before a jail is tried.
+func jailFeatures() []Feature {
+	var features []Feature
 	for _, f := range jail.Features() {
 		features = append(features, Feature(f))
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"instar/host/sandbox/kvm"
+	"instar/host/sandbox/seccomp"
 	"instar/job"
 )
 
@@ -91,7 +92,7 @@ type Worker struct {
 // Start starts a worker behind the wall that the options ask for. With Auto it
 // takes the best one that works, and Report says why not a better one. The
 // error is an *UnavailableError when a wall was asked for that cannot be had.
-// When ctx ends the worker is killed.
+// When ctx ends before the worker is ready, it is killed.
 func Start(ctx context.Context, o Options) (*Worker, error) {
 	o = o.withDefaults()
 	if o.Memory < MinMemory || o.Memory > MaxMemory {
@@ -141,8 +142,11 @@ func unavailable(wall Wall, err error) error {
 // anything is known.
 func hint(err error) string {
 	var u *kvm.UnusableError
-	if errors.As(err, &u) {
+	switch {
+	case errors.As(err, &u):
 		return u.Hint
+	case errors.Is(err, seccomp.ErrUnsupported):
+		return "use a kernel with seccomp filters"
 	}
 	return ""
 }
@@ -187,10 +191,10 @@ func (w *Worker) begin(ctx context.Context) error {
 	return err
 }
 
-// keepOpen sees to it that no worker inherits what this process has open: Go
-// opens nothing that it would, but whoever started this process may have left
-// something behind.
-var keepOpen = sync.OnceFunc(func() {
+// keepDescriptors sees to it that no worker inherits what this process has
+// open: Go opens nothing that it would, but whoever started this process may
+// have left something behind.
+var keepDescriptors = sync.OnceFunc(func() {
 	// Before Linux 5.11 it cannot be said at once; the jail closes what it
 	// inherits by itself.
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
@@ -198,7 +202,7 @@ var keepOpen = sync.OnceFunc(func() {
 
 // launch starts the process with its end of the control channel.
 func (w *Worker) launch() error {
-	keepOpen()
+	keepDescriptors()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make the control channel: %w", err)
@@ -208,6 +212,7 @@ func (w *Worker) launch() error {
 	cmd := w.proc.command()
 	cmd.ExtraFiles = append([]*os.File{theirs}, cmd.ExtraFiles...)
 	cmd.SysProcAttr.Setsid = true // what is typed at the terminal is for this process
+	cmd.WaitDelay = closeTimeout
 	started := make(chan error)
 	go func() {
 		// The kernel kills the worker with the thread that started it, so

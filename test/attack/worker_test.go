@@ -3,11 +3,14 @@
 package attack
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -152,6 +155,30 @@ func prove(w *worker) (int64, error) {
 	}
 	n, err = unix.Pwrite(w.out, []byte(outputText), 0)
 	return int64(n), err
+}
+
+// ordinary does what a Go program does besides: chance, time, memory that is
+// given back, threads that come and go, timers.
+func ordinary(*worker) (int64, error) {
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			runtime.LockOSThread() // and ends with its thread
+			b := make([]byte, 1<<20)
+			rand.Read(b[:64])
+			runtime.Gosched()
+			select {
+			case <-time.After(time.Millisecond):
+			case <-time.After(time.Hour):
+			}
+		})
+	}
+	wg.Wait()
+	debug.FreeOSMemory()
+	if s := time.Now().Local().Format(time.RFC3339); len(s) < 20 {
+		return 0, errors.New(s)
+	}
+	return 0, nil
 }
 
 // manyFiles opens what it can think of.
