@@ -471,3 +471,20 @@ func ExampleFormat() {
 	fmt.Println(i.Size(), i.Info().ClusterSize, i.Info().Identity)
 	// Output: 4194816 1048576 dadadada-dada-dada-dada-dadadadadada
 }
+
+func FuzzLocator(f *testing.F) {
+	f.Fuzz(func(t *testing.T, p []byte) {
+		r, err := parseLocator(p)
+		if err != nil {
+			return
+		}
+		if len(r.Names) == 0 || r.Identity == "" {
+			t.Fatalf("%+v", r)
+		}
+		for _, name := range r.Names {
+			if name == "" || strings.Contains(name, "\x00") {
+				t.Fatalf("%q", r.Names)
+			}
+		}
+	})
+}

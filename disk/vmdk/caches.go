@@ -11,7 +11,7 @@ import (
 )
 
 // caches holds the table caches of the extents that were read last: a disk may
-// have thousands, and each cache takes up to 16 MiB.
+// have thousands, and each cache takes up to 8 MiB.
 type caches struct {
 	mu   sync.Mutex
 	last [4]cached

@@ -77,15 +77,17 @@ func parseDescriptor(text []byte) (*descriptor, error) {
 	return d, nil
 }
 
-// parseFields returns what is set in a descriptor, without quotation marks.
-// Where a name is set twice, the first counts. All other lines are left out.
+// parseFields returns the fields that matter here, without quotation marks.
+// Where one is set twice, the first counts. All other lines are left out.
 func parseFields(text []byte) map[string]string {
 	fields := map[string]string{}
 	for line := range lines(text) {
-		key, value, ok := strings.Cut(line, "=")
-		key = strings.TrimSpace(key)
-		if _, again := fields[key]; ok && !again && !strings.HasPrefix(line, "#") {
-			fields[key] = unquote(strings.TrimSpace(value))
+		key, value, _ := strings.Cut(line, "=")
+		switch key = strings.TrimSpace(key); key {
+		case "CID", "parentCID", "createType", "parentFileNameHint":
+			if _, again := fields[key]; !again {
+				fields[key] = unquote(strings.TrimSpace(value))
+			}
 		}
 	}
 	return fields

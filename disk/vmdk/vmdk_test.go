@@ -670,3 +670,25 @@ func TestHolesInTables(t *testing.T) {
 		t.Error("a table was taken for a hole")
 	}
 }
+
+func FuzzDescriptor(f *testing.F) {
+	f.Fuzz(func(t *testing.T, text []byte) {
+		d, err := parseDescriptorFile(text)
+		if err != nil {
+			return
+		}
+		var total int64
+		for _, e := range d.extents {
+			if e.sectors <= 0 || e.sectors > maxSectors-total || e.offset < 0 || e.offset > maxSectors-e.sectors {
+				t.Fatalf("extent %+v after %d sectors", e, total)
+			}
+			if (e.name == "") != (e.kind == kindZero) || len(e.name) > maxExtentName || strings.ContainsAny(e.name, "\"\n\x00") {
+				t.Fatalf("extent %+v", e)
+			}
+			total += e.sectors
+		}
+		if len(d.extents) > maxExtents || len(d.extents) == 0 || len(d.parentHint) > maxParentName {
+			t.Fatalf("%d extents, parent %q", len(d.extents), d.parentHint)
+		}
+	})
+}
