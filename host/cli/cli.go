@@ -50,7 +50,7 @@ func signalContext() (context.Context, func()) {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	// Who reads the progress may go away: that is no reason to leave a copy half
 	// done, as the Go runtime would. Writing to them fails from then on.
-	signal.Notify(make(chan os.Signal), syscall.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		if s, ok := <-signals; ok {
 			cancel(&signalError{s.(syscall.Signal)})
@@ -81,6 +81,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 	err := root.Execute()
 	if err == nil {
+		return 0
+	}
+	var help *helpError
+	if errors.As(err, &help) {
+		fmt.Fprint(p.stdout, help.text)
 		return 0
 	}
 	var s *signalError

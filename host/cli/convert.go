@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -22,9 +22,9 @@ type convertOptions struct {
 	settings
 	show             progressValue
 	quiet            bool
-	input, output    string
-	options          []string
-	snapshot         string
+	output           string
+	options          optionsValue
+	snapshot         snapshotValue
 	sparse           sparseValue
 	cache, srcCache  string
 	parallel         parallelValue
@@ -54,10 +54,9 @@ the output is replaced when the copy is complete, and not before.`,
   instar convert -n -O raw disk.qcow2 /dev/vg/disk`,
 	}
 	f := c.Flags()
-	f.StringVarP(&o.input, "source-format", "f", "", "format of the inputs (default: detected)")
 	f.StringVarP(&o.output, "target-format", "O", "raw", "format of the output")
-	f.StringArrayVarP(&o.options, "target-format-options", "o", nil, "options of the output's format, as NAME=VALUE[,…] (help lists them)")
-	f.StringVarP(&o.snapshot, "snapshot", "l", "", "convert this internal snapshot: NAME, ID, snapshot.id=ID or snapshot.name=NAME")
+	f.VarP(&o.options, "target-format-options", "o", "options of the output's format: NAME=VALUE,… (help lists them; repeatable)")
+	f.VarP(&o.snapshot, "snapshot", "l", "convert this internal snapshot: NAME, ID, snapshot.id=ID or snapshot.name=NAME")
 	f.VarP(&o.sparse, "sparse-size", "S", "length from which a run of zeros takes no space (default 4k; 0: all space is allocated)")
 	f.BoolVarP(&o.compress, "compress", "c", false, "compress the output")
 	f.BoolVarP(&o.noCreate, "no-create", "n", false, "write into the image or device that is there")
@@ -67,7 +66,7 @@ the output is replaced when the copy is complete, and not before.`,
 	f.VarP(&o.parallel, "parallel", "m", "number of pieces in flight, 1 to 16")
 	f.BoolVarP(&o.oob, "oob-writes", "W", false, "write out of order (always done)")
 	f.BoolVarP(&o.offload, "copy-range-offloading", "C", false, "have the kernel copy (always done where it can)")
-	o.rate = sizeValue{what: "rate limit", min: 0, max: maxSize}
+	o.rate = sizeValue{what: "rate limit", min: 0, max: math.MaxInt64}
 	f.VarP(&o.rate, "rate-limit", "r", "bytes a second")
 	f.BoolVar(&o.salvage, "salvage", false, "take what cannot be read for zeros")
 	f.StringVarP(&o.backing, "backing", "B", "", "backing file of the output")
@@ -76,7 +75,7 @@ the output is replaced when the copy is complete, and not before.`,
 	f.BoolVar(&o.skipBad, "skip-broken-bitmaps", false, "leave broken bitmaps out")
 	f.BoolVar(&o.targetImageOpts, "target-image-opts", false, "the output's name is options")
 	o.show.add(f, &o.quiet)
-	o.settings.add(f)
+	o.settings.add(f, "source-format")
 	return p.own(c, func(ctx context.Context, args []string) error { return p.convert(ctx, o, args) })
 }
 
@@ -89,19 +88,15 @@ type sparseValue struct {
 const maxSparse = 16 << 20
 
 func (v *sparseValue) Set(s string) error {
-	n, err := qemunum.Parse(s)
-	var text string
-	switch {
-	case errors.Is(err, qemunum.ErrSyntax):
-		text = fmt.Sprintf("Invalid buffer size for sparse output specified: '%s'", safetext.Escape(s))
-	case err != nil || n < 0 || n > maxSparse || n%512 != 0:
-		text = fmt.Sprintf("Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to %d. "+
+	n, err := qemunum.ParseBetween("buffer size for sparse output", s, 0, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	if n > maxSparse || n%512 != 0 {
+		return fmt.Errorf("Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to %d. "+
 			"Select 0 to disable sparse detection (fully allocates output).", maxSparse)
 	}
-	if text != "" {
-		return errors.New(text)
-	}
-	v.n, v.set = int64(n), true
+	v.n, v.set = n, true
 	return nil
 }
 func (v *sparseValue) String() string { return "" }
@@ -113,7 +108,7 @@ type parallelValue struct{ n int64 }
 func (v *parallelValue) Set(s string) error {
 	n, err := qemunum.Parse(s)
 	if err != nil || n < 1 || n > 16 {
-		return errors.New("Invalid number of coroutines. Allowed number of coroutines is between 1 and 16") //nolint:staticcheck // qemu-img's text
+		return errors.New("Invalid number of coroutines. Allowed number of coroutines is between 1 and 16")
 	}
 	v.n = int64(n)
 	return nil
@@ -133,7 +128,7 @@ func (o *convertOptions) check() error {
 		{o.sparse.set && o.offload, "Cannot enable copy offloading when -S is used"},
 		{o.offload && o.salvage, "Cannot use copy offloading in salvaging mode"},
 		{o.targetImageOpts && !o.noCreate, "--target-image-opts requires use of -n flag"},
-		{o.noCreate && len(o.options) > 0, "-o has no effect when skipping image creation"},
+		{o.noCreate && len(o.options.list) > 0, "-o has no effect when skipping image creation"},
 		{o.zero && !o.noCreate, "--target-is-zero requires use of -n flag"},
 	} {
 		if wrong.is {
@@ -152,7 +147,6 @@ func (o *convertOptions) later() error {
 		{o.targetImageOpts, "--target-image-opts"},
 		{o.rate.set, "-r"},
 		{o.salvage, "--salvage"},
-		{o.bitmaps, "--bitmaps"},
 	} {
 		if option.is {
 			return fmt.Errorf("%s is not supported yet", option.name)
@@ -169,14 +163,14 @@ func (p *program) convert(ctx context.Context, o *convertOptions, args []string)
 	if err := o.check(); err != nil {
 		return err
 	}
-	if help, err := p.optionHelp(o); help || err != nil {
-		return err
+	if asksForHelp(o.options.list) {
+		return optionHelp(o.output, len(args) > 1)
 	}
 	if len(args) < 2 {
-		return errors.New("Must specify image file name") //nolint:staticcheck // qemu-img's text
+		return errors.New("Must specify image file name")
 	}
 	if !cacheModes[o.srcCache] {
-		return fmt.Errorf("Invalid source cache option: %s", safetext.Escape(o.srcCache)) //nolint:staticcheck // qemu-img's text
+		return fmt.Errorf("Invalid source cache option: %s", safetext.Escape(o.srcCache))
 	}
 	if err := o.later(); err != nil {
 		return err
@@ -200,7 +194,7 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 		read:   func(off int64) string { return fmt.Sprintf("error while reading at byte %d", off) },
 		write:  func(off int64) string { return fmt.Sprintf("error while writing at byte %d", off) },
 	}
-	chains, err := c.inputs(ctx, inputs, r.chainOptions(o.input, snapshotName(o.snapshot)))
+	chains, err := c.sources(ctx, inputs, o.snapshot)
 	if err != nil {
 		return err
 	}
@@ -212,26 +206,41 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 	return c.run(ctx)
 }
 
+// sources opens the inputs, or a snapshot of the only one.
+func (c *copying) sources(ctx context.Context, names []string, v snapshotValue) ([]*chain.Chain, error) {
+	var snapshot string
+	if v.set && len(names) == 1 {
+		var err error
+		if snapshot, err = c.findSnapshot(ctx, c.worker, names[0], v); err != nil {
+			return nil, err
+		}
+	}
+	chains, err := c.inputs(ctx, names, snapshot)
+	if err != nil {
+		return nil, unframeSnapshot(err)
+	}
+	if v.set && len(names) > 1 {
+		closeAll(chains)
+		return nil, errors.New("No support for concatenating multiple snapshot")
+	}
+	return chains, nil
+}
+
 // prepare says what the output is to be like.
 func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
-	var err error
-	c.format, err = outputFormat(o.output, func(name string) string { return fmt.Sprintf("Unknown file format '%s'", name) })
-	if err != nil {
+	unknown := fmt.Errorf("Unknown file format '%s'", safetext.Escape(o.output))
+	if o.noCreate {
+		unknown = couldNotOpen(c.name, fmt.Sprintf("Unknown driver '%s'", safetext.Escape(o.output)))
+	}
+	if err := c.chooseFormat(o.output, unknown); err != nil {
 		return err
 	}
-	options, err := parseFormatOptions(o.options)
-	if err != nil {
-		return err
-	}
-	switch {
-	case o.backing != "" || o.backFmt != "":
-		return fmt.Errorf("Backing file not supported for file format '%s'", c.format) //nolint:staticcheck // qemu-img's text
-	case o.compress:
-		return errors.New("Compression not supported for this file format") //nolint:staticcheck // qemu-img's text
-	}
-	allocate, err := rawOptions(options)
+	allocate, err := rawOptions(o.options.list)
 	var parameter *parameterError
 	if errors.As(err, &parameter) {
+		return err
+	}
+	if err := o.refuseForRaw(chains); err != nil {
 		return err
 	}
 	if err != nil {
@@ -256,7 +265,7 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	c.execution.Output.Zeroed = o.zero
 	c.created = func(f *output.File) error {
 		if !cacheModes[o.cache] {
-			return fmt.Errorf("Invalid cache option: %s", safetext.Escape(o.cache)) //nolint:staticcheck // qemu-img's text
+			return fmt.Errorf("Invalid cache option: %s", safetext.Escape(o.cache))
 		}
 		if o.noCreate && f.Size() < c.size {
 			return errors.New("output file is smaller than input file")
@@ -266,104 +275,38 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	return nil
 }
 
-// snapshotName reads the value of -l.
-func snapshotName(s string) string {
-	for _, key := range []string{"snapshot.id=", "snapshot.name="} {
-		if name, ok := strings.CutPrefix(s, key); ok {
-			return name
-		}
+// refuseForRaw refuses what a raw output has no place for.
+func (o *convertOptions) refuseForRaw(chains []*chain.Chain) error {
+	why := ""
+	switch {
+	case o.backing != "":
+		why = "Backing file not supported for file format 'raw'"
+	case o.backFmt != "":
+		why = "Backing file format not supported for file format 'raw'"
+	case o.compress:
+		why = "Compression not supported for this file format"
+	case o.bitmaps && len(chains) > 1:
+		why = "Copying bitmaps only possible with single source"
+	case o.bitmaps && chains[0].Top().Inspection.Format != "qcow2":
+		why = "Source lacks bitmap support"
+	case o.bitmaps:
+		why = "Format driver 'raw' does not support bitmaps"
+	default:
+		return nil
 	}
-	return s
+	return errors.New(why)
 }
 
-// A formatOption is one NAME=VALUE of -o.
-type formatOption struct{ name, value string }
-
-// parseFormatOptions splits the values of -o at commas, of which two are one in
-// a value.
-func parseFormatOptions(args []string) ([]formatOption, error) {
-	var options []formatOption
-	for _, arg := range args {
-		for _, part := range splitOptions(arg) {
-			if part == "" {
-				continue
-			}
-			name, value, ok := strings.Cut(part, "=")
-			if !ok {
-				value = "on"
-			}
-			options = append(options, formatOption{name, value})
-		}
+// optionHelp lists the options of an output format; named says that the output
+// is, too.
+func optionHelp(format string, named bool) error {
+	_, err := job.ParseOutputFormat(format)
+	var none *job.UnknownFormatError
+	switch {
+	case errors.As(err, &none):
+		return fmt.Errorf("Unknown file format '%s'", safetext.Escape(format))
+	case err != nil:
+		return err
 	}
-	return options, nil
-}
-
-func splitOptions(s string) []string {
-	var parts []string
-	var part strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] != ',':
-			part.WriteByte(s[i])
-		case i+1 < len(s) && s[i+1] == ',':
-			part.WriteByte(',')
-			i++
-		default:
-			parts = append(parts, part.String())
-			part.Reset()
-		}
-	}
-	return append(parts, part.String())
-}
-
-// rawOptions checks the options of a raw output and reports whether all of its
-// space is to be allocated.
-func rawOptions(options []formatOption) (allocate bool, err error) {
-	for _, o := range options {
-		switch o.name {
-		case "size", "nocow", "extent_size_hint": // the source's size counts; hints
-		case "preallocation":
-			switch o.value {
-			case "off":
-				allocate = false
-			case "falloc", "full":
-				allocate = true
-			case "metadata":
-				return false, errors.New("Unsupported preallocation mode: metadata") //nolint:staticcheck // qemu-img's text
-			default:
-				return false, fmt.Errorf("invalid parameter value: %s", safetext.Escape(o.value))
-			}
-		default:
-			return false, &parameterError{o.name}
-		}
-	}
-	return allocate, nil
-}
-
-// A parameterError says that a format has no option of that name.
-type parameterError struct{ name string }
-
-func (e *parameterError) Error() string { return "Invalid parameter '" + safetext.Escape(e.name) + "'" }
-
-// optionHelp lists the options of the output's format if -o asks for that.
-func (p *program) optionHelp(o *convertOptions) (bool, error) {
-	for _, arg := range o.options {
-		for _, part := range splitOptions(arg) {
-			if part != "help" && part != "?" {
-				continue
-			}
-			if o.output != string(job.Raw) {
-				_, err := outputFormat(o.output, func(name string) string { return fmt.Sprintf("Unknown file format '%s'", name) })
-				return true, err
-			}
-			_, err := fmt.Fprint(p.stdout, `Supported options:
-  extent_size_hint=<size> - Extent size hint for the image file, 0 to disable
-  nocow=<bool (on/off)>  - Turn off copy-on-write (valid only on btrfs)
-  preallocation=<str>    - Preallocation mode (allowed values: off, falloc, full)
-  size=<size>            - Virtual disk size
-`)
-			return true, err
-		}
-	}
-	return false, nil
+	return &helpError{rawHelp(named)}
 }

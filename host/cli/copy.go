@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 
 	"instar/host/chain"
+	"instar/host/localfile"
 	"instar/host/output"
 	"instar/host/sandbox"
 	"instar/internal/safetext"
@@ -39,36 +39,28 @@ type texts struct {
 }
 
 // inputs opens the chains of the named images.
-func (c *copying) inputs(ctx context.Context, names []string, o chain.Options) (chains []*chain.Chain, err error) {
+func (c *copying) inputs(ctx context.Context, names []string, snapshot string) (chains []*chain.Chain, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(chains)
 		}
 	}()
 	for _, name := range names {
-		in, err := chain.Discover(ctx, c.worker, name, o)
+		i, err := c.settings.image(name)
+		if err != nil {
+			return chains, err
+		}
+		in, err := c.discover(ctx, c.worker, i, snapshot)
 		if err != nil {
 			return chains, err
 		}
 		chains = append(chains, in)
-		if err := readable(name, in); err != nil {
+		if err := i.readable(in); err != nil {
 			return chains, err
 		}
 		c.execution.Inputs = append(c.execution.Inputs, in.Input())
 	}
 	return chains, nil
-}
-
-// readable returns why the content of a chain cannot be read, as when it is
-// encrypted and there is no passphrase.
-func readable(name string, in *chain.Chain) error {
-	for depth, l := range in.Layers {
-		if why := l.Inspection.Refused; why != "" {
-			return fmt.Errorf("Could not open '%s': %s%s", safetext.Escape(name), //nolint:staticcheck // qemu-img's text
-				strings.Repeat("Could not open backing file: ", depth), safetext.Escape(safetext.Limit(why, 4096)))
-		}
-	}
-	return nil
 }
 
 func closeAll(chains []*chain.Chain) {
@@ -166,15 +158,43 @@ func (c *copying) explain(err error) error {
 	return err
 }
 
-// outputFormat reads the name that -O gave. unknown is what is said of one that
-// does not exist.
-func outputFormat(name string, unknown func(name string) string) (job.OutputFormat, error) {
-	f, err := job.ParseOutputFormat(name)
-	var none *job.UnknownFormatError
-	if errors.As(err, &none) {
-		return "", errors.New(unknown(safetext.Escape(name)))
+// readOnlyFormats are formats and filters of qemu's that it makes no image of.
+var readOnlyFormats = map[string]bool{
+	"blkdebug": true, "blklogwrites": true, "blkreplay": true, "blkverify": true, "bochs": true, "cloop": true,
+	"compress": true, "copy-before-write": true, "copy-on-read": true, "dmg": true, "null-aio": true, "null-co": true,
+	"preallocate": true, "quorum": true, "replication": true, "snapshot-access": true, "throttle": true, "vvfat": true,
+}
+
+// chooseFormat reads the name that -O gave, and checks the output's name; if
+// there is no such format the error is unknown. What is asked for in vain comes
+// in the order of qemu-img's.
+func (c *copying) chooseFormat(name string, unknown error) error {
+	if name == "file" { // the protocol below raw, which qemu-img takes for it
+		name = string(job.Raw)
 	}
-	return f, err
+	var err error
+	c.format, err = job.ParseOutputFormat(name)
+	var none *job.UnknownFormatError
+	if errors.As(err, &none) && !readOnlyFormats[name] {
+		return unknown
+	}
+	if err := checkOutputName(c.name); err != nil {
+		return err
+	}
+	if readOnlyFormats[name] {
+		return fmt.Errorf("Format driver '%s' does not support image creation", name)
+	}
+	return err
+}
+
+// checkOutputName refuses a protocol.
+func checkOutputName(name string) error {
+	_, err := localfile.Path(name)
+	var protocol *localfile.ProtocolError
+	if errors.As(err, &protocol) && protocol.Protocol == "json" {
+		return errors.New("Unknown protocol 'json'")
+	}
+	return err
 }
 
 // isTerminal reports whether f is a terminal that shows a line again and again.

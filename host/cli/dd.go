@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -13,10 +14,10 @@ import (
 
 func (p *program) ddCommand() *cobra.Command {
 	var (
-		s       settings
-		in, out string
-		show    progressValue
-		quiet   bool
+		s     settings
+		out   string
+		show  progressValue
+		quiet bool
 	)
 	c := &cobra.Command{
 		Use:   "dd [OPTIONS] if=IN of=OUT [bs=N] [count=N] [skip=N]",
@@ -35,12 +36,11 @@ stood under its name is replaced then, and not before.`,
   instar dd if=disk.qcow2 of=rest.raw bs=1M skip=1k`,
 	}
 	f := c.Flags()
-	f.StringVarP(&in, "format", "f", "", "format of the input (default: detected)")
 	f.StringVarP(&out, "output-format", "O", dd.DefaultOutputFormat, "format of the output")
 	show.add(f, &quiet)
-	s.add(f)
+	s.add(f, "format")
 	return p.own(c, func(ctx context.Context, args []string) error {
-		operands, err := dd.ParseOperands(args, in, out)
+		operands, err := dd.ParseOperands(args, s.format.name, out)
 		if err != nil {
 			return err
 		}
@@ -64,13 +64,12 @@ func (r *runner) dd(ctx context.Context, o dd.Operands, show *progress) error {
 		read:   func(int64) string { return "error while reading from input image file" },
 		write:  func(int64) string { return "error while writing to output image file" },
 	}}
-	chains, err := c.inputs(ctx, []string{o.Input}, r.chainOptions(o.InputFormat, ""))
+	chains, err := c.inputs(ctx, []string{o.Input}, "")
 	if err != nil {
 		return err
 	}
 	defer closeAll(chains)
-	c.format, err = outputFormat(o.OutputFormat, func(string) string { return "Unknown file format" })
-	if err != nil {
+	if err := c.chooseFormat(o.OutputFormat, errors.New("Unknown file format")); err != nil {
 		return err
 	}
 	if err := c.refuseSame(chains); err != nil {

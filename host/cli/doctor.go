@@ -24,7 +24,7 @@ The exit code is 1 if there is no wall at all.`,
 		Example: `  instar doctor`,
 		Args:    cobra.NoArgs,
 	}
-	s.add(c.Flags())
+	s.addWall(c.Flags())
 	return p.own(c, func(ctx context.Context, args []string) error {
 		if len(args) > 0 {
 			return &usageError{"doctor takes no operands"}

@@ -20,7 +20,6 @@ import (
 func (p *program) infoCommand() *cobra.Command {
 	var (
 		s          settings
-		format     string
 		how        string
 		wholeChain bool
 	)
@@ -35,10 +34,9 @@ except with --backing-chain.`,
   instar info -f raw disk.img`,
 	}
 	f := c.Flags()
-	f.StringVarP(&format, "format", "f", "", "format of the image (default: detected)")
 	f.StringVar(&how, "output", "human", "human or json")
 	f.BoolVar(&wholeChain, "backing-chain", false, "show what the image stands on as well")
-	s.add(f)
+	s.add(f, "format")
 	return p.own(c, func(ctx context.Context, args []string) error {
 		if how != "human" && how != "json" {
 			return errors.New("--output must be used with human or json as argument.")
@@ -50,7 +48,7 @@ except with --backing-chain.`,
 		if err != nil {
 			return err
 		}
-		images, err := r.inspect(ctx, args[0], format, wholeChain)
+		images, err := r.describe(ctx, args[0], wholeChain)
 		if err != nil {
 			return err
 		}
@@ -58,9 +56,13 @@ except with --backing-chain.`,
 	})
 }
 
-// inspect describes the image of that name, and with wholeChain all that it
+// describe describes the image of that name, and with wholeChain all that it
 // stands on.
-func (r *runner) inspect(ctx context.Context, name, format string, wholeChain bool) ([]*imageInfo, error) {
+func (r *runner) describe(ctx context.Context, name string, wholeChain bool) ([]*imageInfo, error) {
+	i, err := r.settings.image(name)
+	if err != nil {
+		return nil, err
+	}
 	w, err := r.start(ctx)
 	if err != nil {
 		return nil, err
@@ -68,14 +70,14 @@ func (r *runner) inspect(ctx context.Context, name, format string, wholeChain bo
 	defer r.finish(w)
 	var layers []*chain.Layer
 	if wholeChain {
-		c, err := chain.Discover(ctx, w, name, r.chainOptions(format, ""))
+		c, err := r.discover(ctx, w, i, "")
 		if err != nil {
 			return nil, err
 		}
 		defer c.Close()
 		layers = c.Layers
 	} else {
-		l, err := chain.Inspect(ctx, w, name, r.chainOptions(format, ""))
+		l, err := r.inspect(ctx, w, i)
 		if err != nil {
 			return nil, err
 		}

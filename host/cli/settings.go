@@ -5,27 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"instar/host/chain"
 	"instar/host/config"
 	"instar/host/sandbox"
 	"instar/internal/qemunum"
+	"instar/internal/safetext"
 )
 
 // settings are the options that every command has which reads an image.
 type settings struct {
 	wall      wallValue
 	memory    sizeValue
-	timeout   time.Duration
+	timeout   timeoutValue
 	allow     []string
 	dataFile  bool
 	verbose   bool
 	share     bool
+	format    formatValue
 	imageOpts bool
-	objects   []string
+	secrets   secrets
 }
 
 // wallValue is a flag that takes the name of a wall.
@@ -51,20 +53,40 @@ func (v *sizeValue) Set(s string) (err error) {
 func (v *sizeValue) String() string { return "" }
 func (v *sizeValue) Type() string   { return "size" }
 
+// timeoutValue is a flag that takes a time.
+type timeoutValue struct{ time.Duration }
+
+func (v *timeoutValue) Set(s string) (err error) {
+	if v.Duration, err = time.ParseDuration(s); err != nil || v.Duration <= 0 {
+		return fmt.Errorf("invalid timeout '%s': give a time as in 30s or 10m", safetext.Escape(s))
+	}
+	return nil
+}
+func (v *timeoutValue) String() string { return "" }
+func (v *timeoutValue) Type() string   { return "time" }
+
 // minMemory is what a worker needs in any case.
 const minMemory = 64 << 20
 
-func (s *settings) add(f *pflag.FlagSet) {
-	s.memory = sizeValue{what: "memory", min: minMemory, max: 1 << 40}
+// add adds the flags; formatName is the long name of -f, in which the commands
+// differ.
+func (s *settings) add(f *pflag.FlagSet, formatName string) {
+	f.VarP(&s.format, formatName, "f", "format of the image that is read (default: detected)")
+	f.BoolVar(&s.imageOpts, "image-opts", false, "the name of the image is options: driver=FORMAT,file.filename=NAME")
+	f.Var(&s.secrets, "object", "define a passphrase: secret,id=ID,data=TEXT or secret,id=ID,file=NAME")
 	f.BoolVarP(&s.share, "force-share", "U", false, "open images that another program is writing to")
-	f.BoolVar(&s.imageOpts, "image-opts", false, "image names are options (driver=…,file.filename=…)")
-	f.StringArrayVar(&s.objects, "object", nil, "define a secret, as qemu-img does")
-	f.Var(&s.wall, "sandbox", "the wall that the image is parsed behind: auto, kvm, jail or none (default auto; see instar doctor)")
-	f.Var(&s.memory, "memory", "memory that the worker may use (default 256M)")
-	f.DurationVar(&s.timeout, "timeout", 0, "time that the work may take, as 30s or 10m (default none; 30s for looking at an image)")
+	s.addWall(f)
 	f.StringArrayVar(&s.allow, "allow-path", nil, "a folder in which images may name other files, besides their own (repeatable)")
 	f.BoolVar(&s.dataFile, "allow-data-file", false, "let an image keep its content in another file that it names")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "say on standard error which wall was used, and what it cost")
+}
+
+// addWall adds the flags that say how the worker is walled in.
+func (s *settings) addWall(f *pflag.FlagSet) {
+	s.memory = sizeValue{what: "memory", min: minMemory, max: 1 << 40}
+	f.Var(&s.wall, "sandbox", "the wall that the image is parsed behind: auto, kvm, jail or none (default auto; see instar doctor)")
+	f.Var(&s.memory, "memory", "memory that the worker may use (default 256M)")
+	f.Var(&s.timeout, "timeout", "time that the work may take, as 30s or 10m (default none; 30s for looking at an image)")
 }
 
 // A runner runs the jobs of one command: the settings, and what the
@@ -75,13 +97,10 @@ type runner struct {
 	config   config.Config
 }
 
-// check looks at what no image is needed for, and reads the configuration.
+// runner reads the configuration.
 func (p *program) runner(s *settings) (*runner, error) {
-	if s.imageOpts {
-		return nil, errors.New("--image-opts is not supported yet: give the file's name, and its format with -f")
-	}
-	if len(s.objects) > 0 {
-		return nil, errors.New("--object is not supported yet")
+	if slices.Contains(s.allow, "") {
+		return nil, errors.New("--allow-path needs the name of a folder")
 	}
 	c, err := config.Load(config.Files(p.getenv)...)
 	if err != nil {
@@ -119,29 +138,15 @@ func (r *runner) sandboxOptions() (sandbox.Options, error) {
 	case s.memory.set:
 		o.Memory = s.memory.n
 	case r.config.Sandbox.Memory != nil:
-		o.Memory = *r.config.Sandbox.Memory
+		o.Memory = max(*r.config.Sandbox.Memory, minMemory)
 	}
 	switch {
-	case s.timeout < 0:
-		return o, fmt.Errorf("invalid timeout %v", s.timeout)
-	case s.timeout > 0:
-		o.Timeout = s.timeout
+	case s.timeout.Duration > 0:
+		o.Timeout = s.timeout.Duration
 	case r.config.Sandbox.Timeout != nil:
 		o.Timeout = *r.config.Sandbox.Timeout
 	}
 	return o, nil
-}
-
-// chainOptions says how images are opened.
-func (r *runner) chainOptions(format, snapshot string) chain.Options {
-	c := r.config.Security
-	policy := chain.Policy{AllowPaths: append(append([]string(nil), c.AllowPaths...), r.settings.allow...)}
-	policy.DenyImageDir = c.ImageDir != nil && !*c.ImageDir
-	policy.AllowDataFile = r.settings.dataFile || (c.AllowDataFile != nil && *c.AllowDataFile)
-	if c.MaxChainDepth != nil {
-		policy.MaxDepth = *c.MaxChainDepth
-	}
-	return chain.Options{Policy: policy, Format: format, Snapshot: snapshot, ForceShare: r.settings.share}
 }
 
 // finish ends the worker, and tells what it cost if that was asked for.

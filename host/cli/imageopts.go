@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"instar/internal/safetext"
+)
+
+var errBothFormats = errors.New("--image-opts and --format are mutually exclusive")
+
+// imageFromOptions reads the name of an image under --image-opts: DRIVER and
+// file, as in driver=qcow2,file.filename=disk.qcow2. The texts are qemu-img's.
+func (s *settings) imageFromOptions(given string) (image, error) {
+	var o imageOptions
+	for k, kv := range parseList(given) {
+		if kv.bare && k == 0 {
+			kv = keyValue{name: "file", value: kv.name}
+		}
+		o.set(kv)
+	}
+	if err := o.check(); err != nil {
+		return image{}, couldNotOpen(given, err.Error())
+	}
+	i := image{given: given, path: literalPath(o.filename), format: o.driver}
+	if o.secret != "" {
+		var ok bool
+		if i.secret, ok = s.secrets[o.secret]; !ok {
+			return image{}, couldNotOpen(given, fmt.Sprintf("No secret with id '%s'", safetext.Escape(o.secret)))
+		}
+	}
+	return i, nil
+}
+
+// imageOptions are the options of one image. Of several of a name, the last one
+// counts.
+type imageOptions struct {
+	driver     string
+	fileDriver string
+	filename   string // file.filename
+	bareName   string // filename
+	node       string // file
+	secret     string
+	unknown    string // the first that there is no such option
+	hasFile    bool
+}
+
+func (o *imageOptions) set(kv keyValue) {
+	switch kv.name {
+	case "driver":
+		o.driver = kv.value
+	case "file":
+		o.node = kv.value
+	case "file.driver":
+		o.fileDriver, o.hasFile = kv.value, true
+	case "file.filename":
+		o.filename, o.hasFile = kv.value, true
+	case "filename":
+		o.bareName = kv.value
+	case "key-secret", "encrypt.key-secret":
+		o.secret = kv.value
+	case "encrypt.format": // what the image says counts
+	default:
+		if o.unknown == "" {
+			o.unknown = kv.name
+		}
+	}
+}
+
+// fileDrivers open a file or a device as it is.
+var fileDrivers = map[string]bool{"file": true, "host_device": true, "host_cdrom": true}
+
+func (o *imageOptions) check() error {
+	if fileDrivers[o.driver] && !o.hasFile {
+		o.driver, o.filename, o.hasFile = "raw", o.bareName, true
+	}
+	switch {
+	case o.node != "":
+		node := safetext.Escape(o.node)
+		return fmt.Errorf("Cannot find device='%s' nor node-name='%s'", node, node)
+	case !o.hasFile && o.driver == "":
+		return errors.New("Must specify either driver or file")
+	case !o.hasFile:
+		return errors.New(`A block device must be specified for "file"`)
+	case o.fileDriver != "" && !fileDrivers[o.fileDriver]:
+		return fmt.Errorf("Unknown driver '%s'", safetext.Escape(o.fileDriver))
+	case o.unknown != "":
+		return fmt.Errorf("there is no option '%s', or it is not supported yet", safetext.Escape(o.unknown))
+	case o.bareName != "" && o.filename != o.bareName:
+		return errors.New("there is no option 'filename', or it is not supported yet")
+	}
+	return nil
+}
