@@ -96,6 +96,9 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 		return Result{}, &CreateError{err}
 	}
 	c := &copier{plan: p, writer: w, target: x.Target, unit: w.Unit()}
+	if x.Options.Compress {
+		c.compressor = w.(disk.Compressor) // as WriterOptions says
+	}
 	c.sparse = max(x.SparseSize, c.unit)
 	c.progress.report = x.Progress
 	if err := c.run(ctx, workers(x.Workers)); err != nil {
@@ -188,10 +191,11 @@ func (p *piece) hole() bool { return p.whole(disk.Zero) || p.whole(disk.Unalloca
 
 type copier struct {
 	*plan
-	writer disk.Writer
-	target disk.Target
-	unit   int64
-	sparse int64
+	writer     disk.Writer
+	compressor disk.Compressor // nil stores content as it is
+	target     disk.Target
+	unit       int64
+	sparse     int64
 
 	planning sync.Mutex // held while a piece is planned
 	off      int64      // of the next piece
@@ -291,22 +295,21 @@ func (c *copier) align(off int64) int64 {
 	return off - off%c.unit
 }
 
+// offloads reports whether the kernel is to copy what is stored as it is.
+func (c *copier) offloads() bool { return c.dense && c.compressor == nil }
+
 // most returns how long a piece of one extent may be.
 func (c *copier) most(e disk.Extent) int64 {
 	n := int64(bufferSize)
-	switch {
-	case e.Kind == disk.Zero || e.Kind == disk.Unallocated:
-		n = math.MaxInt64
-		if c.dense {
-			n = zeroSize
-		}
-	case e.Kind == disk.Data && c.dense && !c.noOffload.isSet():
+	switch hole := e.Kind == disk.Zero || e.Kind == disk.Unallocated; {
+	case hole && !c.dense:
+		return math.MaxInt64
+	case hole && c.compressor == nil:
+		n = zeroSize
+	case e.Kind == disk.Data && c.offloads() && !c.noOffload.isSet():
 		n = offloadSize
 	}
-	if n < math.MaxInt64 {
-		n = max(n/c.unit, 1) * c.unit
-	}
-	return n
+	return max(n/c.unit, 1) * c.unit
 }
 
 // work deals with a piece. Whatever happens, the next one gets its turn.
@@ -319,9 +322,9 @@ func (c *copier) work(p *piece) {
 	var r Result
 	var err error
 	switch {
-	case p.hole():
+	case p.hole() && (!c.dense || c.compressor == nil):
 		r, err = c.hole(p, placed)
-	case p.whole(disk.Data) && c.dense:
+	case p.whole(disk.Data) && c.offloads():
 		r, err = c.offload(p, placed)
 	default:
 		r, err = c.move(p, placed)
@@ -336,55 +339,92 @@ func (c *copier) work(p *piece) {
 // hole deals with a piece that reads as zeros.
 func (c *copier) hole(p *piece, placed func()) (Result, error) {
 	<-p.turn
-	err := errors.ErrUnsupported
-	if !c.noZero.isSet() {
-		err = c.writer.Zero(p.off, p.length)
-	}
+	err := c.writer.Zero(p.off, p.length)
 	if err == nil {
 		return Result{Zeroed: p.length}, nil
 	}
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return Result{}, &WriteError{p.off, err}
 	}
-	c.noZero.set()
-	at, err := c.place(p.off, p.length)
+	parts, err := c.place(nil, 0, p.length, p.off)
 	placed()
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Copied: p.length}, c.writeZeros(at, p.off, p.length)
+	for _, part := range parts {
+		if err := c.zero(part.at, p.off+part.start, part.end-part.start); err != nil {
+			return Result{}, err
+		}
+	}
+	return Result{Copied: p.length}, nil
+}
+
+// zero has zeros stored at an offset of the target, by the file system if it
+// can.
+func (c *copier) zero(at, off, n int64) error {
+	if !c.noZero.isSet() {
+		err := c.target.Zero(at, n)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return &WriteError{off, err}
+		}
+		c.noZero.set()
+	}
+	return c.writeZeros(at, off, n)
 }
 
 // offload has the kernel move a piece that is stored as it is.
 func (c *copier) offload(p *piece, placed func()) (Result, error) {
 	<-p.turn
-	at, err := c.place(p.off, p.length)
+	parts, err := c.place(nil, 0, p.length, p.off)
 	placed()
 	if err != nil {
 		return Result{}, err
 	}
-	e := p.extents[0]
-	done := int64(0)
-	for done < p.length && !c.noOffload.isSet() {
-		n, err := c.target.CopyFrom(e.File, e.Offset+done, at+done, p.length-done)
+	var r Result
+	for _, part := range parts {
+		e := p.extents[0]
+		e = e.Sub(e.Start+part.start, e.Start+part.end)
+		done, err := c.copyStored(e, part.at, p.off+part.start)
+		if err != nil {
+			return Result{}, err
+		}
+		r.Offloaded += done
+		r.Copied += e.Length - done
+		if err := c.copyRest(e, part.at, p.off+part.start, done); err != nil {
+			return Result{}, err
+		}
+	}
+	return r, nil
+}
+
+// copyStored has the kernel copy an extent as far as it can, and returns how
+// far that was.
+func (c *copier) copyStored(e disk.Extent, at, off int64) (done int64, err error) {
+	for done < e.Length && !c.noOffload.isSet() {
+		n, err := c.target.CopyFrom(e.File, e.Offset+done, at+done, e.Length-done)
 		done += n
 		if errors.Is(err, errors.ErrUnsupported) {
 			c.noOffload.set()
 			break
 		}
 		if err != nil {
-			return Result{}, &WriteError{p.off + done, err}
+			return done, &WriteError{off + done, err}
 		}
 		if n == 0 {
 			break // the file ends early, or its file system gives up
 		}
 	}
-	r := Result{Offloaded: done, Copied: p.length - done}
-	return r, c.copyRest(e, at, p.off, done)
+	return done, nil
 }
 
-// copyRest reads and writes what offload left of a piece from done on.
+// copyRest reads and writes what is left of an extent from done on.
 func (c *copier) copyRest(e disk.Extent, at, off, done int64) error {
+	if done == e.Length {
+		return nil
+	}
 	buf := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(buf)
 	for done < e.Length {
@@ -406,64 +446,78 @@ func (c *copier) copyRest(e disk.Extent, at, off, done int64) error {
 func (c *copier) move(p *piece, placed func()) (Result, error) {
 	buf := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(buf)
-	content := (*buf)[:0]
-	for _, e := range p.extents {
-		part := (*buf)[len(content):][:e.Length]
-		if err := e.Read(part); err != nil {
-			return Result{}, &ReadError{e.Start, err}
-		}
-		content = (*buf)[:len(content)+len(part)]
+	content, err := read(p, *buf)
+	if err != nil {
+		return Result{}, err
 	}
 	runs := []run{{end: p.length}}
 	if !c.dense {
 		runs = findZeros(content, c.unit, c.sparse)
 	}
+	if c.compressor != nil {
+		return c.compress(p, content, runs, placed)
+	}
 	<-p.turn
 	var r Result
-	for k := range runs {
-		if err := c.layOut(&runs[k], p.off, &r); err != nil {
+	var parts []part
+	for _, run := range runs {
+		if parts, err = c.layOut(parts, run, p.off, &r); err != nil {
 			return Result{}, err
 		}
 	}
 	placed()
-	for _, run := range runs {
-		if run.zero {
-			continue
-		}
-		if err := c.write(content[run.start:run.end], run.at, p.off+run.start); err != nil {
+	for _, part := range parts {
+		if err := c.write(content[part.start:part.end], part.at, p.off+part.start); err != nil {
 			return Result{}, err
 		}
 	}
 	return r, nil
 }
 
-// layOut arranges for a run of a piece that begins at off: a run of zeros is
-// left to the writer if it can have it, everything else is given a place.
-func (c *copier) layOut(r *run, off int64, result *Result) error {
-	n := r.end - r.start
-	if r.zero {
-		err := c.writer.Zero(off+r.start, n)
-		if err == nil {
-			result.Zeroed += n
-			return nil
+// read reads the extents of a piece into buf.
+func read(p *piece, buf []byte) ([]byte, error) {
+	n := int64(0)
+	for _, e := range p.extents {
+		if err := e.Read(buf[n:][:e.Length]); err != nil {
+			return nil, &ReadError{e.Start, err}
 		}
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return &WriteError{off + r.start, err}
-		}
-		r.zero = false
+		n += e.Length
 	}
-	var err error
-	r.at, err = c.place(off+r.start, n)
-	result.Copied += n
-	return err
+	return buf[:n], nil
 }
 
-func (c *copier) place(off, n int64) (int64, error) {
-	at, err := c.writer.Place(off, n)
-	if err != nil {
-		return 0, &WriteError{off, err}
+// A part is [start, end) of the content of a piece, which is stored at offset at
+// of the target.
+type part struct{ start, end, at int64 }
+
+// layOut arranges for a run of a piece that begins at off: a run of zeros is
+// left to the writer if it can have it, everything else is given a place.
+func (c *copier) layOut(parts []part, r run, off int64, result *Result) ([]part, error) {
+	if r.zero {
+		err := c.writer.Zero(off+r.start, r.end-r.start)
+		if err == nil {
+			result.Zeroed += r.end - r.start
+			return parts, nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return parts, &WriteError{off + r.start, err}
+		}
 	}
-	return at, nil
+	result.Copied += r.end - r.start
+	return c.place(parts, r.start, r.end, off)
+}
+
+// place asks the writer where [start, end) of the piece at off goes.
+func (c *copier) place(parts []part, start, end, off int64) ([]part, error) {
+	for start < end {
+		at, n, err := c.writer.Place(off+start, end-start)
+		if err != nil {
+			return parts, &WriteError{off + start, err}
+		}
+		parts = append(parts, part{start, start + n, at})
+		start += n
+	}
+	return parts, nil
 }
 
 func (c *copier) write(p []byte, at, off int64) error {

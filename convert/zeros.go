@@ -5,12 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// A run is a part of a piece: [start, end) in its content. Runs that are not
-// zeros are stored at offset at of the target.
+// A run is [start, end) of the content of a piece.
 type run struct {
 	start, end int64
 	zero       bool
-	at         int64
 }
 
 // findZeros splits content into runs, in order: zeros, of whole units and at
@@ -30,7 +28,7 @@ func findZeros(content []byte, unit, sparse int64) []run {
 		if k := len(runs) - 1; k >= 0 && runs[k].zero == zero {
 			runs[k].end = end
 		} else {
-			runs = append(runs, run{start: start, end: end, zero: zero})
+			runs = append(runs, run{start, end, zero})
 		}
 		start = end
 	}

@@ -1,18 +1,19 @@
 package disk
 
 // A Writer lays a virtual disk out in a [Target], in one format. The copy core
-// asks it where things go, in ascending order and from one goroutine, and
-// moves the bytes itself, in any order.
+// asks it where things go, in ascending order and one at a time, and moves the
+// bytes itself, in any order.
 type Writer interface {
 	// Unit returns the unit of allocation in bytes, a multiple of SectorSize.
 	// Runs given to Place and Zero begin on a multiple of it, and end on one
 	// or at the end of the disk.
 	Unit() int64
 
-	// Place reserves room for n bytes of content at off, to be stored as they
-	// are, and returns the offset in the target where they go. The room is
-	// one piece.
-	Place(off, n int64) (int64, error)
+	// Place reserves room for content of n bytes at off, to be stored as it
+	// is. It returns where in the target the content goes, and for how much of
+	// it that holds: at least a unit, or up to its end. The caller asks again
+	// for the rest.
+	Place(off, n int64) (at, placed int64, err error)
 
 	// Zero arranges for [off, off+n), which nothing was placed at, to read as
 	// zeros. It returns errors.ErrUnsupported where only written zeros will
@@ -22,6 +23,20 @@ type Writer interface {
 	// Finish is called once, when all content has been stored, and completes
 	// the image. Nothing that was written before it opens as complete.
 	Finish() error
+}
+
+// A Compressor is a Writer that stores its units compressed.
+type Compressor interface {
+	Writer
+
+	// Compress appends the stored form of one unit of content to dst and
+	// returns it, or nil if the unit is better stored as it is. The last unit
+	// of a disk may be short. It may be called from several goroutines at once.
+	Compress(dst, unit []byte) ([]byte, error)
+
+	// PlaceCompressed reserves room for a stored form of n bytes, of the unit
+	// at off, and returns where in the target it goes.
+	PlaceCompressed(off, n int64) (int64, error)
 }
 
 // WriterOptions are what the creation of an image depends on besides its size.
@@ -34,6 +49,9 @@ type WriterOptions struct {
 	Existing bool
 	// Zeroed says that the target reads as zeros where nothing is written.
 	Zeroed bool
+	// Compress has units stored compressed: the Writer is a [Compressor], or
+	// Create fails.
+	Compress bool
 	// Values are the format's own options (-o), by name.
 	Values map[string]string
 }

@@ -10,8 +10,28 @@ import (
 	"instar/job"
 )
 
-// prepare opens what a job names and says it in the core's terms.
+// execute carries a copy out. A host that wants it to end kills the worker.
+func (s *server) execute(x *job.Execution) (*job.Message, error) {
+	e, err := s.prepare(x)
+	if err != nil {
+		return nil, err
+	}
+	r, err := convert.Execute(context.Background(), e)
+	if err != nil {
+		return nil, err
+	}
+	return &job.Message{Result: &job.Result{Copied: r.Copied, Offloaded: r.Offloaded, Zeroed: r.Zeroed}}, nil
+}
+
+func (s *server) progress(done, total int64) {
+	// A host that is gone is noticed when the result is sent.
+	_ = s.conn.Send(&job.Message{Progress: &job.Progress{Done: done, Total: total}}, -1)
+}
+
+// prepare opens what a job names and says it in the core's terms. The
+// passphrases are wiped once everything is open.
 func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
+	defer wipe(x)
 	var e convert.Execution
 	disks := make([]disk.Disk, 0, len(x.Inputs))
 	for _, in := range x.Inputs {
@@ -62,14 +82,14 @@ func options(o job.Output) disk.WriterOptions {
 	if o.ClusterSize != 0 {
 		values["cluster_size"] = strconv.FormatInt(o.ClusterSize, 10)
 	}
-	return disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed}
+	return disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed, Compress: o.Compress}
 }
 
 // chain opens the layers of one input.
 func (s *server) chain(in job.Input) (disk.Disk, error) {
 	layers := make([]disk.Disk, 0, len(in.Layers))
 	for _, l := range in.Layers {
-		image, err := s.open(l.ID, l.Format, l.Files, l.Snapshot, l.Secret)
+		image, err := s.open(l)
 		if err != nil {
 			return nil, err
 		}
@@ -85,10 +105,11 @@ func protocol(format string, args ...any) error {
 	return &job.Error{Kind: job.ErrProtocol, Message: fmt.Sprintf(format, args...), Offset: -1}
 }
 
-func run(ctx context.Context, e convert.Execution) (*job.Result, error) {
-	r, err := convert.Execute(ctx, e)
-	if err != nil {
-		return nil, err
+func wipe(x *job.Execution) {
+	for _, in := range x.Inputs {
+		for _, l := range in.Layers {
+			clear(l.Secret)
+		}
 	}
-	return &job.Result{Copied: r.Copied, Offloaded: r.Offloaded, Zeroed: r.Zeroed}, nil
+	clear(x.Output.Secret)
 }

@@ -10,7 +10,8 @@ type OutputFormat string
 
 // The formats that can be written.
 const (
-	Raw OutputFormat = "raw"
+	Raw   OutputFormat = "raw"
+	QCOW2 OutputFormat = "qcow2"
 )
 
 // knownFormats are the formats that qemu-img can write, by its names: asking
@@ -38,8 +39,8 @@ func (e *NotSupportedYetError) Error() string {
 // *NotSupportedYetError.
 func ParseOutputFormat(name string) (OutputFormat, error) {
 	switch {
-	case name == string(Raw):
-		return Raw, nil
+	case name == string(Raw), name == string(QCOW2):
+		return OutputFormat(name), nil
 	case knownFormats[name]:
 		return "", &NotSupportedYetError{Format: name}
 	}
@@ -53,8 +54,26 @@ func OutputCapacity(f OutputFormat, virtualSize int64) int64 {
 	switch f {
 	case Raw:
 		return roundUp(virtualSize, 512)
+	case QCOW2:
+		// With clusters of 512 bytes, the smallest, each takes an L2 entry of 8
+		// or 16 bytes and a refcount of 8, and each table of these a refcount;
+		// clusters of 2 MiB, the greatest, are rounded up to, six at least.
+		content := roundUp(virtualSize, 2<<20)
+		return saturate(content, content/16, 16<<20)
 	}
 	return 0
+}
+
+// saturate returns the sum of numbers that are not negative.
+func saturate(numbers ...int64) int64 {
+	sum := int64(0)
+	for _, n := range numbers {
+		if n > math.MaxInt64-sum {
+			return math.MaxInt64
+		}
+		sum += n
+	}
+	return sum
 }
 
 func roundUp(n, unit int64) int64 {

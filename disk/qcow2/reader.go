@@ -6,7 +6,7 @@ import (
 )
 
 // Format is QEMU's copy-on-write format, versions 2 and 3.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
 
 // maxEntries bounds how many table entries one call of Extent looks at; the
 // run then ends earlier than it could.

@@ -195,11 +195,11 @@ func TestWriter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if at, err := w.Place(0, 1<<20); at != 0 || err != nil {
-			t.Errorf("Place(0) = %d, %v", at, err)
+		if at, n, err := w.Place(0, 1<<20); at != 0 || n != 1<<20 || err != nil {
+			t.Errorf("Place(0) = %d, %d, %v", at, n, err)
 		}
-		if at, err := w.Place(5<<20, 4096); at != 5<<20 || err != nil {
-			t.Errorf("Place(5 MiB) = %d, %v", at, err)
+		if at, n, err := w.Place(5<<20, 4096); at != 5<<20 || n != 4096 || err != nil {
+			t.Errorf("Place(5 MiB) = %d, %d, %v", at, n, err)
 		}
 		if err := w.Zero(1<<20, 9<<20); err != nil {
 			t.Error(err)

@@ -17,6 +17,9 @@ type writer struct {
 }
 
 func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
+	if o.Compress {
+		return nil, disk.Unsupportedf("raw", "Compression not supported for this file format")
+	}
 	for key := range o.Values {
 		return nil, fmt.Errorf("Invalid parameter '%s'", key) //nolint:staticcheck // qemu-img's text
 	}
@@ -30,7 +33,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 
 func (w *writer) Unit() int64 { return unit }
 
-func (w *writer) Place(off, _ int64) (int64, error) { return off, nil }
+func (w *writer) Place(off, n int64) (at, placed int64, err error) { return off, n, nil }
 
 func (w *writer) Zero(off, n int64) error {
 	if !w.zero {

@@ -7,14 +7,13 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 	"hash"
 	"math"
 	"runtime/debug"
 	"strings"
-
-	"crypto/subtle"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // the hash of old volumes
