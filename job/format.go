@@ -47,6 +47,9 @@ func ParseOutputFormat(name string) (OutputFormat, error) {
 	return "", &UnknownFormatError{Name: name}
 }
 
+// Compresses reports whether images of that format can be compressed (-c).
+func (f OutputFormat) Compresses() bool { return f == QCOW2 }
+
 // OutputCapacity returns the length in bytes up to which an image of that
 // format and virtual size (bytes) may be written: the ceiling of the output's
 // grant. It saturates at the greatest file offset.

@@ -235,16 +235,8 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	if err := c.chooseFormat(o.output, unknown); err != nil {
 		return err
 	}
-	allocate, err := rawOptions(o.options.list)
-	var parameter *parameterError
-	if errors.As(err, &parameter) {
+	if err := c.setOptions(o, chains); err != nil {
 		return err
-	}
-	if err := o.refuseForRaw(chains); err != nil {
-		return err
-	}
-	if err != nil {
-		return c.createError(err.Error())
 	}
 	for _, in := range chains {
 		if in.Size() > maxSize-c.size {
@@ -257,7 +249,7 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	}
 	c.options = output.Options{NoCreate: o.noCreate, Size: c.size}
 	c.execution.OutputSize = &c.size
-	c.execution.SkipZeros = (!o.sparse.set || o.sparse.n > 0) && !allocate
+	c.execution.SkipZeros = c.execution.SkipZeros && (!o.sparse.set || o.sparse.n > 0)
 	c.execution.SparseSize = o.sparse.n
 	c.execution.Sync = o.cache != "unsafe"
 	c.execution.Workers = int(o.parallel.n)
@@ -271,6 +263,52 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 			return errors.New("output file is smaller than input file")
 		}
 		return nil
+	}
+	return nil
+}
+
+// setOptions has the output made with the options of its format.
+func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
+	c.execution.SkipZeros = true
+	if c.format != job.Raw {
+		return c.setWriterOptions(o)
+	}
+	allocate, err := rawOptions(o.options.list)
+	var parameter *parameterError
+	if errors.As(err, &parameter) {
+		return err
+	}
+	if err := o.refuseForRaw(chains); err != nil {
+		return err
+	}
+	if err != nil {
+		return c.createError(err.Error())
+	}
+	c.execution.SkipZeros = !allocate
+	return nil
+}
+
+// setWriterOptions hands the options on to the format's writer, which checks
+// them.
+func (c *copying) setWriterOptions(o *convertOptions) error {
+	switch {
+	case o.noCreate:
+		return fmt.Errorf("-n is supported for raw outputs only: writing into an existing %s image is not supported yet", c.format)
+	case o.backing != "" || o.backFmt != "":
+		return errors.New("-B is not supported yet")
+	case o.bitmaps:
+		return errors.New("--bitmaps is not supported yet")
+	case o.compress && !c.format.Compresses():
+		return errors.New("Compression not supported for this file format")
+	}
+	c.execution.Output.Compress = o.compress
+	c.execution.Output.Options = map[string]string{}
+	for _, option := range o.options.list {
+		switch option.name {
+		case "backing_file", "backing_fmt":
+			return fmt.Errorf("option '%s' is not supported yet", option.name)
+		}
+		c.execution.Output.Options[option.name] = option.value
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"instar/host/chain"
@@ -146,6 +147,9 @@ func (c *copying) explain(err error) error {
 	}
 	switch e.Kind {
 	case job.ErrCreate:
+		if strings.HasPrefix(e.Message, "Invalid parameter '") || strings.Contains(e.Message, "' expects ") {
+			return err // qemu-img finds it before it begins
+		}
 		if e.Errno != 0 {
 			why = "Could not resize file: " + why
 		}
