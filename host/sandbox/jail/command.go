@@ -55,37 +55,44 @@ func Commands(exe string, c Config) ([]Attempt, error) {
 	if c.Memory == 0 {
 		c.Memory = DefaultMemory
 	}
-	uid, gid := os.Geteuid(), os.Getegid()
+	type way struct {
+		attr    syscall.SysProcAttr
+		missing string
+	}
+	ways := []way{{attr: inUserNamespace(os.Geteuid(), os.Getegid())}}
+	if os.Geteuid() == 0 {
+		ways = append(ways, way{syscall.SysProcAttr{Cloneflags: otherSpaces()}, "no user namespace"})
+	}
+	ways = append(ways, way{missing: "none: seccomp and Landlock alone"})
+
+	var attempts []Attempt
+	for _, w := range ways {
+		cmd, err := command(exe, order{Memory: c.Memory, Spaces: w.attr.Cloneflags})
+		if err != nil {
+			return nil, err
+		}
+		w.attr.Pdeathsig = syscall.SIGKILL
+		cmd.SysProcAttr = &w.attr
+		attempts = append(attempts, Attempt{Cmd: cmd, Missing: w.missing})
+	}
+	return attempts, nil
+}
+
+// inUserNamespace has a worker run in a user namespace, where it is all-powerful
+// until it has locked itself in, and outside of it as the same user; for root,
+// as nobody.
+func inUserNamespace(uid, gid int) syscall.SysProcAttr {
 	root := uid == 0
 	if root {
 		uid, gid = nobody, nobody
 	}
-	spaces := []syscall.SysProcAttr{{
+	return syscall.SysProcAttr{
 		Cloneflags:                 unix.CLONE_NEWUSER | otherSpaces(),
 		UidMappings:                []syscall.SysProcIDMap{{HostID: uid, Size: 1}},
 		GidMappings:                []syscall.SysProcIDMap{{HostID: gid, Size: 1}},
 		GidMappingsEnableSetgroups: root,
 		Credential:                 &syscall.Credential{NoSetGroups: !root},
-	}}
-	missing := []string{""}
-	if root {
-		spaces = append(spaces, syscall.SysProcAttr{Cloneflags: otherSpaces()})
-		missing = append(missing, "no user namespace")
 	}
-	spaces = append(spaces, syscall.SysProcAttr{})
-	missing = append(missing, "none: seccomp and Landlock alone")
-
-	attempts := make([]Attempt, len(spaces))
-	for i := range spaces {
-		cmd, err := command(exe, order{Memory: c.Memory, Spaces: spaces[i].Cloneflags})
-		if err != nil {
-			return nil, err
-		}
-		spaces[i].Pdeathsig = syscall.SIGKILL
-		cmd.SysProcAttr = &spaces[i]
-		attempts[i] = Attempt{Cmd: cmd, Missing: missing[i]}
-	}
-	return attempts, nil
 }
 
 // An order is what the worker is told by its argument.

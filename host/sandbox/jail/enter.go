@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -77,8 +78,8 @@ func closeOthers(order) error {
 }
 
 // maxThreads bounds the worker's threads where the kernel counts those of a
-// user namespace apart.
-const maxThreads = 256
+// user namespace apart: far beyond what the scheduler and calls that block take.
+func maxThreads() uint64 { return uint64(max(256, 4*runtime.GOMAXPROCS(0))) }
 
 // setLimits bounds what the worker takes up. Since it can only map private
 // memory (see the table), RLIMIT_DATA bounds all of it. The limit of what it
@@ -90,7 +91,7 @@ func setLimits(o order) error {
 		unix.RLIMIT_DATA:   runtimeData() + uint64(o.Memory),
 	}
 	if o.Spaces&unix.CLONE_NEWUSER != 0 && threadsCountApart() {
-		limits[unix.RLIMIT_NPROC] = maxThreads
+		limits[unix.RLIMIT_NPROC] = maxThreads()
 	}
 	for resource, limit := range limits {
 		var old unix.Rlimit
