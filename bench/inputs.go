@@ -122,19 +122,35 @@ func copyFiles(tree, to string, limit int64) (int64, error) {
 		case !entry.Type().IsRegular():
 			return nil
 		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
 		name, err := filepath.Rel(tree, path)
 		if err != nil {
 			return err
 		}
 		target := filepath.Join(to, name)
-		total += (int64(len(content))+4095)&^4095 + 256
-		return errors.Join(os.MkdirAll(filepath.Dir(target), 0o755), os.WriteFile(target, content, 0o644))
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		n, err := copyFile(path, target)
+		total += (n+4095)&^4095 + 256
+		return err
 	})
 	return total, err
+}
+
+// copyFile copies one file and returns its size. It does so in small pieces: the
+// memory of this process is the least that is seen of those that it starts.
+func copyFile(path, target string) (int64, error) {
+	from, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer from.Close()
+	to, err := os.Create(target)
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(to, from)
+	return n, errors.Join(err, to.Close())
 }
 
 // command runs a command that has to succeed.

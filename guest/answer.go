@@ -26,6 +26,7 @@ func failure(err error) *job.Message {
 		write       *convert.WriteError
 		unsupported *disk.UnsupportedError
 		unknown     *disk.UnknownFormatError
+		passphrase  *disk.PassphraseError
 	)
 	switch {
 	case errors.As(err, &read):
@@ -36,6 +37,8 @@ func failure(err error) *job.Message {
 		e.Kind, e.Offset, e.Message = job.ErrWrite, write.Offset, write.Err.Error()
 	case errors.As(err, &unknown):
 		e.Kind = job.ErrFormat
+	case errors.As(err, &passphrase):
+		e.Kind = job.ErrSecret
 	case errors.As(err, &unsupported):
 		e.Kind = job.ErrUnsupported
 	}

@@ -103,7 +103,11 @@ func (t *target) CopyFrom(src disk.File, srcOff, off, n int64) (int64, error) {
 }
 
 func (t *target) Sync() error {
-	return retry(func() error { return unix.Fdatasync(t.fd) })
+	err := retry(func() error { return unix.Fdatasync(t.fd) })
+	if err == unix.EINVAL { // a device with nothing to be synced, as /dev/null
+		return nil
+	}
+	return err
 }
 
 func retry(f func() error) error {

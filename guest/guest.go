@@ -5,8 +5,6 @@
 package guest
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -81,7 +79,7 @@ func (s *server) handle(m *job.Message, fd int) *job.Message {
 	case m.Execute != nil:
 		return answer(func() (*job.Message, error) { return s.execute(m.Execute) })
 	}
-	return failure(errors.New("the host sent what only a worker sends"))
+	return failure(protocol("the host sent what only a worker sends"))
 }
 
 // answer turns what goes wrong in a job into its answer, a panic as well: the
@@ -103,28 +101,28 @@ func answer(f func() (*job.Message, error)) (m *job.Message) {
 func (s *server) input(id int) (*file, error) {
 	g, ok := s.grants[id]
 	if !ok || g.access != job.Read {
-		return nil, &job.Error{Kind: job.ErrProtocol, Message: fmt.Sprintf("descriptor %d was not granted for reading", id), Offset: -1}
+		return nil, protocol("descriptor %d was not granted for reading", id)
 	}
 	return &file{g.fd}, nil
 }
 
 // open opens one image.
-func (s *server) open(id int, format string, files []int, snapshot string, secret []byte) (disk.Image, error) {
-	f, err := s.input(id)
+func (s *server) open(l job.Layer) (disk.Image, error) {
+	f, err := s.input(l.ID)
 	if err != nil {
 		return nil, err
 	}
-	var how disk.Format
-	if format == "" {
-		how, err = s.formats.Detect(f)
+	var format disk.Format
+	if l.Format == "" {
+		format, err = s.formats.Detect(f)
 	} else {
-		how, err = s.formats.Lookup(format)
+		format, err = s.formats.Lookup(l.Format)
 	}
 	if err != nil {
 		return nil, err
 	}
-	o := disk.OpenOptions{Snapshot: snapshot, Passphrase: secret}
-	for _, id := range files {
+	o := disk.OpenOptions{Snapshot: l.Snapshot, Passphrase: l.Secret}
+	for _, id := range l.Files {
 		if id < 0 {
 			o.Files = append(o.Files, nil)
 			continue
@@ -135,31 +133,15 @@ func (s *server) open(id int, format string, files []int, snapshot string, secre
 		}
 		o.Files = append(o.Files, f)
 	}
-	defer clear(secret)
-	return how.Open(f, o)
+	return format.Open(f, o)
 }
 
+// inspect describes an image. The passphrase is wiped once it is open.
 func (s *server) inspect(j *job.Inspect) (*job.Message, error) {
-	image, err := s.open(j.ID, j.Format, j.Files, j.Snapshot, j.Secret)
+	defer clear(j.Secret)
+	image, err := s.open(job.Layer{ID: j.ID, Format: j.Format, Files: j.Files, Snapshot: j.Snapshot, Secret: j.Secret})
 	if err != nil {
 		return nil, err
 	}
 	return &job.Message{Inspection: describe(image.Info())}, nil
-}
-
-func (s *server) progress(done, total int64) {
-	// A host that is gone is noticed when the result is sent.
-	_ = s.conn.Send(&job.Message{Progress: &job.Progress{Done: done, Total: total}}, -1)
-}
-
-func (s *server) execute(x *job.Execution) (*job.Message, error) {
-	e, err := s.prepare(x)
-	if err != nil {
-		return nil, err
-	}
-	r, err := run(context.Background(), e)
-	if err != nil {
-		return nil, err
-	}
-	return &job.Message{Result: r}, nil
 }

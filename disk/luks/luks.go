@@ -58,7 +58,10 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 		info: disk.Info{Format: formatName, VirtualSize: size, Encrypted: true, Details: h.Details()},
 	}
 	i.volume, err = h.Unlock(f, 0, o.Passphrase)
-	if err != nil && !errors.Is(err, luks.ErrNoPassphrase) {
+	switch {
+	case errors.Is(err, luks.ErrNoPassphrase):
+		i.info.Refused = err
+	case err != nil:
 		return nil, err
 	}
 	return i, nil
@@ -72,7 +75,7 @@ func (i *image) Size() int64 { return i.info.VirtualSize }
 // in the disk.
 func (i *image) Extent(off, limit int64) (disk.Extent, error) {
 	if i.volume == nil {
-		return disk.Extent{}, luks.ErrNoPassphrase
+		return disk.Extent{}, i.info.Refused
 	}
 	return disk.Extent{Start: off, Length: min(limit, i.Size()-off), Kind: disk.Encoded, Layer: i}, nil
 }
@@ -83,7 +86,7 @@ func (i *image) ReadAt(p []byte, off int64) (int, error) {
 
 func (i *image) read(p []byte, off int64) error {
 	if i.volume == nil {
-		return luks.ErrNoPassphrase
+		return i.info.Refused
 	}
 	return i.volume.Read(i.file, p, i.payload+off, off)
 }

@@ -73,6 +73,9 @@ func check(t *testing.T, name string, want []byte) {
 	if err != nil || !locked.Info().Encrypted {
 		t.Fatalf("without a passphrase: %v", err)
 	}
+	if !errors.Is(locked.Info().Refused, inner.ErrNoPassphrase) {
+		t.Errorf("without a passphrase its content is refused: %v", locked.Info().Refused)
+	}
 	if _, err := locked.ReadAt(make([]byte, 512), 0); !errors.Is(err, inner.ErrNoPassphrase) {
 		t.Errorf("content without a passphrase: %v", err)
 	}

@@ -16,7 +16,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
-	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // the hash of old volumes
+	//lint:ignore SA1019 old volumes name it
+	"golang.org/x/crypto/ripemd160"
 	"golang.org/x/crypto/xts"
 
 	"instar/disk"

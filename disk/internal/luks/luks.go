@@ -8,7 +8,6 @@ package luks
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -21,10 +20,10 @@ const formatName = "luks"
 // Magic begins every LUKS header; two bytes with the version follow.
 const Magic = "LUKS\xba\xbe"
 
-// Errors of Unlock.
+// Errors of Unlock, each a *disk.PassphraseError with qemu-img's text.
 var (
-	ErrNoPassphrase    = errors.New("Parameter 'key-secret' is required for cipher") //nolint:staticcheck // qemu-img's text
-	ErrWrongPassphrase = errors.New("Invalid password, cannot unlock any keyslot")   //nolint:staticcheck // qemu-img's text
+	ErrNoPassphrase    error = &disk.PassphraseError{Format: formatName, Msg: "Parameter 'key-secret' is required for cipher"}
+	ErrWrongPassphrase error = &disk.PassphraseError{Format: formatName, Msg: "Invalid password, cannot unlock any keyslot"}
 )
 
 // Limits on what a header may ask for.
