@@ -64,12 +64,15 @@ type extentLine struct {
 func parseDescriptor(text []byte) (*descriptor, error) {
 	fields := parseFields(text)
 	d := &descriptor{createType: fields["createType"], parentHint: fields["parentFileNameHint"]}
-	for key, cid := range map[string]*uint32{"CID": &d.cid, "parentCID": &d.parentCID} {
-		n, err := strconv.ParseUint(fields[key], 16, 32)
+	for _, field := range []struct {
+		key string
+		cid *uint32
+	}{{"CID", &d.cid}, {"parentCID", &d.parentCID}} {
+		n, err := strconv.ParseUint(fields[field.key], 16, 32)
 		if err != nil {
-			return nil, disk.Corruptf(formatName, "%s: no valid %s", errDescriptor, key)
+			return nil, disk.Corruptf(formatName, "%s: no valid %s", errDescriptor, field.key)
 		}
-		*cid = uint32(n)
+		*field.cid = uint32(n)
 	}
 	if len(d.parentHint) > maxParentName {
 		return nil, disk.Corruptf(formatName, "%s: name of the parent too long", errDescriptor)
