@@ -1,5 +1,10 @@
 package disk
 
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+)
+
 // A Writer lays a virtual disk out in a [Target], in one format. The copy core
 // asks it where things go, in ascending order and one at a time, and moves the
 // bytes itself, in any order.
@@ -54,4 +59,30 @@ type WriterOptions struct {
 	Compress bool
 	// Values are the format's own options (-o), by name.
 	Values map[string]string
+	// Seed is what all ids of the image are derived from, and whatever else is
+	// to be unpredictable in it: see [WriterOptions.Derive]. It is random, or
+	// fixed if equal input is to give equal output.
+	Seed [32]byte
+	// Time is when the image is made, for formats that say so: in seconds since
+	// 1970, UTC.
+	Time int64
+}
+
+// Derive returns 32 bytes that depend on the seed and on name, which says what
+// they are for. Whoever knows them learns nothing of the seed, nor of what is
+// derived by another name.
+func (o WriterOptions) Derive(name string) [32]byte {
+	h := hmac.New(sha256.New, o.Seed[:])
+	h.Write([]byte(name))
+	return [32]byte(h.Sum(nil))
+}
+
+// UUID derives a UUID of version 4 (RFC 9562, section 5.4) as Derive does, in
+// the order in which its bytes are written as text.
+func (o WriterOptions) UUID(name string) [16]byte {
+	d := o.Derive(name)
+	id := [16]byte(d[:])
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id
 }

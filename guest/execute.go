@@ -82,7 +82,9 @@ func options(o job.Output) disk.WriterOptions {
 	if o.ClusterSize != 0 {
 		values["cluster_size"] = strconv.FormatInt(o.ClusterSize, 10)
 	}
-	return disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed, Compress: o.Compress}
+	w := disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed, Compress: o.Compress, Time: o.Time}
+	copy(w.Seed[:], o.Seed)
+	return w
 }
 
 // chain opens the layers of one input.
@@ -112,4 +114,5 @@ func wipe(x *job.Execution) {
 		}
 	}
 	clear(x.Output.Secret)
+	clear(x.Output.Seed)
 }

@@ -153,6 +153,10 @@ type Output struct {
 	Options map[string]string `json:"options,omitempty"`
 	// Secret encrypts the output.
 	Secret []byte `json:"secret,omitempty"`
+	// Seed is what ids in the output are derived from: 32 bytes.
+	Seed []byte `json:"seed,omitempty"`
+	// Time is when the output is made, in seconds since 1970, UTC.
+	Time int64 `json:"time,omitempty"`
 	// Zeroed says that the output reads as zeros where nothing is written.
 	Zeroed bool `json:"zeroed,omitempty"`
 	// Existing says that the output is written in place, into a device or into

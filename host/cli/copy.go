@@ -26,6 +26,7 @@ type copying struct {
 	format    job.OutputFormat
 	size      int64 // virtual size of the output, bytes
 	options   output.Options
+	fixed     reproducible
 	execution job.Execution
 	texts     texts
 	progress  *progress
@@ -89,6 +90,9 @@ func (c *copying) refuseSame(chains []*chain.Chain) error {
 // run makes the output and has it filled. What stood under its name is replaced
 // if all goes well.
 func (c *copying) run(ctx context.Context) (err error) {
+	if err := c.identify(c.fixed, &c.execution.Output, c.size); err != nil {
+		return err
+	}
 	out, err := output.Create(c.name, c.options)
 	if err != nil {
 		var create *output.CreateError
