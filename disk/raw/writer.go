@@ -1,7 +1,9 @@
 package raw
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"instar/disk"
 )
@@ -20,15 +22,42 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	if o.Compress {
 		return nil, disk.Unsupportedf("raw", "Compression not supported for this file format")
 	}
-	for key := range o.Values {
-		return nil, fmt.Errorf("Invalid parameter '%s'", key) //nolint:staticcheck // qemu-img's text
+	allocate, err := preallocates(o.Values)
+	if err != nil {
+		return nil, err
 	}
 	if !o.Existing {
 		if err := t.Truncate(size); err != nil {
 			return nil, err
 		}
 	}
-	return &writer{target: t, zero: o.Dense || !o.Zeroed}, nil
+	return &writer{target: t, zero: allocate || o.Dense || !o.Zeroed}, nil
+}
+
+// preallocates reads the options of a new image, and reports whether all of its
+// space is to be allocated. falloc and full come to the same: what reads as
+// zeros is allocated by the file system, or else written.
+func preallocates(values map[string]string) (bool, error) {
+	names := make([]string, 0, len(values))
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if name != "preallocation" {
+			return false, fmt.Errorf("Invalid parameter '%s'", name) //nolint:staticcheck // qemu-img's text
+		}
+	}
+	switch mode := values["preallocation"]; mode {
+	case "", "off":
+		return false, nil
+	case "falloc", "full":
+		return true, nil
+	case "metadata":
+		return false, errors.New("Unsupported preallocation mode: metadata") //nolint:staticcheck // qemu-img's text
+	default:
+		return false, fmt.Errorf("invalid parameter value: %s", mode)
+	}
 }
 
 func (w *writer) Unit() int64 { return unit }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"instar/internal/imageopts"
 )
 
 // Main runs the program for the arguments argv, of which the first is the name
@@ -93,6 +95,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return 128 + int(s.signal)
 	}
 	p.say(err.Error())
+	var parameter *imageopts.ParameterError
+	if errors.As(err, &parameter) {
+		fmt.Fprint(p.stderr, parameter.Hint)
+	}
 	var usage *usageError
 	var option *optionError
 	if errors.As(err, &usage) || errors.As(err, &option) {

@@ -10,6 +10,7 @@ import (
 
 	"instar/host/chain"
 	"instar/host/output"
+	"instar/internal/keyval"
 	"instar/internal/qemunum"
 	"instar/internal/safetext"
 	"instar/job"
@@ -165,7 +166,7 @@ func (p *program) convert(ctx context.Context, o *convertOptions, args []string)
 	if err := o.check(); err != nil {
 		return err
 	}
-	if asksForHelp(o.options.list) {
+	if keyval.AsksForHelp(o.options.list) {
 		return optionHelp(o.output, len(args) > 1)
 	}
 	if len(args) < 2 {
@@ -269,84 +270,54 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	return nil
 }
 
-// setOptions has the output made with the options of its format.
+// setOptions has the output made with the options of its format, after the
+// checks that qemu-img makes before it creates anything.
 func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 	c.execution.SkipZeros = true
-	if c.format != job.Raw {
-		return c.setWriterOptions(o)
-	}
-	allocate, err := rawOptions(o.options.list)
-	var parameter *parameterError
-	if errors.As(err, &parameter) {
+	if err := c.parseOptions(o.options.list); err != nil {
 		return err
 	}
-	if err := o.refuseForRaw(chains); err != nil {
+	if err := c.noBacking(o.backing != "", o.backFmt != ""); err != nil {
 		return err
 	}
-	if err != nil {
-		return c.createError(err.Error())
+	if err := c.canCompress(o.compress); err != nil {
+		return err
 	}
-	c.execution.SkipZeros = !allocate
-	return nil
+	if err := o.checkBitmaps(c.format, chains); err != nil {
+		return err
+	}
+	if err := o.refuseYet(c); err != nil {
+		return err
+	}
+	c.execution.Output.Compress = o.compress
+	return c.useOptions()
 }
 
-// setWriterOptions hands the options on to the format's writer, which checks
-// them.
-func (c *copying) setWriterOptions(o *convertOptions) error {
+// refuseYet refuses what no writer does yet.
+func (o *convertOptions) refuseYet(c *copying) error {
+	_, backing := c.values.Get("backing_file")
 	switch {
-	case o.noCreate:
+	case o.noCreate && c.format != job.Raw:
 		return fmt.Errorf("-n is supported for raw outputs only: writing into an existing %s image is not supported yet", c.format)
-	case o.backing != "" || o.backFmt != "":
+	case o.backing != "" || o.backFmt != "" || backing:
 		return errors.New("-B is not supported yet")
 	case o.bitmaps:
 		return errors.New("--bitmaps is not supported yet")
-	case o.compress && !c.format.Compresses():
-		return errors.New("Compression not supported for this file format")
-	}
-	c.execution.Output.Compress = o.compress
-	c.execution.Output.Options = map[string]string{}
-	for _, option := range o.options.list {
-		switch option.name {
-		case "backing_file", "backing_fmt":
-			return fmt.Errorf("option '%s' is not supported yet", option.name)
-		}
-		c.execution.Output.Options[option.name] = option.value
 	}
 	return nil
 }
 
-// refuseForRaw refuses what a raw output has no place for.
-func (o *convertOptions) refuseForRaw(chains []*chain.Chain) error {
-	why := ""
+// checkBitmaps says why bitmaps cannot be copied.
+func (o *convertOptions) checkBitmaps(format job.OutputFormat, chains []*chain.Chain) error {
 	switch {
-	case o.backing != "":
-		why = "Backing file not supported for file format 'raw'"
-	case o.backFmt != "":
-		why = "Backing file format not supported for file format 'raw'"
-	case o.compress:
-		why = "Compression not supported for this file format"
-	case o.bitmaps && len(chains) > 1:
-		why = "Copying bitmaps only possible with single source"
-	case o.bitmaps && chains[0].Top().Inspection.Format != "qcow2":
-		why = "Source lacks bitmap support"
-	case o.bitmaps:
-		why = "Format driver 'raw' does not support bitmaps"
-	default:
+	case !o.bitmaps:
 		return nil
+	case len(chains) > 1:
+		return errors.New("Copying bitmaps only possible with single source")
+	case chains[0].Top().Inspection.Format != "qcow2":
+		return errors.New("Source lacks bitmap support")
+	case format != job.QCOW2:
+		return fmt.Errorf("Format driver '%s' does not support bitmaps", format)
 	}
-	return errors.New(why)
-}
-
-// optionHelp lists the options of an output format; named says that the output
-// is, too.
-func optionHelp(format string, named bool) error {
-	_, err := job.ParseOutputFormat(format)
-	var none *job.UnknownFormatError
-	switch {
-	case errors.As(err, &none):
-		return fmt.Errorf("Unknown file format '%s'", safetext.Escape(format))
-	case err != nil:
-		return err
-	}
-	return &helpError{rawHelp(named)}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"instar/host/localfile"
 	"instar/host/output"
 	"instar/host/sandbox"
+	"instar/internal/imageopts"
 	"instar/internal/safetext"
 	"instar/internal/strerror"
 	"instar/job"
@@ -24,7 +25,8 @@ type copying struct {
 	worker    *sandbox.Worker
 	name      string // of the output
 	format    job.OutputFormat
-	size      int64 // virtual size of the output, bytes
+	values    *imageopts.Values // of -o; nil without
+	size      int64             // virtual size of the output, bytes
 	options   output.Options
 	fixed     reproducible
 	execution job.Execution
@@ -190,7 +192,7 @@ func (c *copying) chooseFormat(name string, unknown error) error {
 		return err
 	}
 	if readOnlyFormats[name] {
-		return fmt.Errorf("Format driver '%s' does not support image creation", name)
+		return noCreation(name)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"instar/internal/keyval"
 	"instar/internal/safetext"
 )
 
@@ -13,9 +14,9 @@ var errBothFormats = errors.New("--image-opts and --format are mutually exclusiv
 // file, as in driver=qcow2,file.filename=disk.qcow2. The texts are qemu-img's.
 func (s *settings) imageFromOptions(given string) (image, error) {
 	var o imageOptions
-	for k, kv := range parseList(given) {
-		if kv.bare && k == 0 {
-			kv = keyValue{name: "file", value: kv.name}
+	for k, kv := range keyval.Parse(given) {
+		if kv.Bare && k == 0 {
+			kv = keyval.Pair{Name: "file", Value: kv.Name}
 		}
 		o.set(kv)
 	}
@@ -45,24 +46,24 @@ type imageOptions struct {
 	hasFile    bool
 }
 
-func (o *imageOptions) set(kv keyValue) {
-	switch kv.name {
+func (o *imageOptions) set(kv keyval.Pair) {
+	switch kv.Name {
 	case "driver":
-		o.driver = kv.value
+		o.driver = kv.Value
 	case "file":
-		o.node = kv.value
+		o.node = kv.Value
 	case "file.driver":
-		o.fileDriver, o.hasFile = kv.value, true
+		o.fileDriver, o.hasFile = kv.Value, true
 	case "file.filename":
-		o.filename, o.hasFile = kv.value, true
+		o.filename, o.hasFile = kv.Value, true
 	case "filename":
-		o.bareName = kv.value
+		o.bareName = kv.Value
 	case "key-secret", "encrypt.key-secret":
-		o.secret = kv.value
+		o.secret = kv.Value
 	case "encrypt.format": // what the image says counts
 	default:
 		if o.unknown == "" {
-			o.unknown = kv.name
+			o.unknown = kv.Name
 		}
 	}
 }

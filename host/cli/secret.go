@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 
+	"instar/internal/keyval"
 	"instar/internal/safetext"
 	"instar/internal/strerror"
 )
@@ -26,22 +27,22 @@ func (e *helpError) Error() string { return e.text }
 // Set defines an object: secret,id=ID,data=TEXT or secret,id=ID,file=NAME, with
 // format=base64 if it is coded so.
 func (s *secrets) Set(value string) error {
-	list := parseList(value)
-	if len(list) > 0 && list[0].bare && !asksForHelp(list[:1]) {
-		list[0] = keyValue{name: "qom-type", value: list[0].name}
+	list := keyval.Parse(value)
+	if len(list) > 0 && list[0].Bare && !keyval.AsksForHelp(list[:1]) {
+		list[0] = keyval.Pair{Name: "qom-type", Value: list[0].Name}
 	}
 	properties := map[string]string{}
 	for _, kv := range list {
-		properties[kv.name] = kv.value
+		properties[kv.Name] = kv.Value
 	}
 	switch kind, given := properties["qom-type"]; {
-	case !given && asksForHelp(list):
+	case !given && keyval.AsksForHelp(list):
 		return &helpError{"List of user creatable objects:\n  secret\n"}
 	case !given:
 		return errors.New("Parameter 'qom-type' is missing")
 	case kind != "secret":
 		return fmt.Errorf("Parameter 'qom-type' does not accept value '%s'", safetext.Escape(kind))
-	case asksForHelp(list):
+	case keyval.AsksForHelp(list):
 		return &helpError{"secret options:\n  data=<string>\n  file=<string>\n  format=<raw|base64>\n"}
 	}
 	return s.add(properties)

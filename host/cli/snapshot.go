@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"instar/host/sandbox"
+	"instar/internal/keyval"
 	"instar/internal/safetext"
 	"instar/job"
 )
@@ -24,15 +25,15 @@ func (v *snapshotValue) Set(s string) error {
 	if !strings.HasPrefix(s, "snapshot.") {
 		return nil
 	}
-	for _, kv := range parseList(s) {
-		switch kv.name {
+	for _, kv := range keyval.Parse(s) {
+		switch kv.Name {
 		case "snapshot.id":
-			v.id = &kv.value
+			v.id = &kv.Value
 		case "snapshot.name":
-			v.name = &kv.value
+			v.name = &kv.Value
 		default:
 			return fmt.Errorf("Failed in parsing snapshot param '%s': Invalid parameter '%s'",
-				safetext.Escape(s), safetext.Escape(kv.name))
+				safetext.Escape(s), safetext.Escape(kv.Name))
 		}
 	}
 	return nil
