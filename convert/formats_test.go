@@ -3,6 +3,7 @@ package convert_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -141,7 +142,21 @@ var written = map[string][]string{
 		"compression_type=zstd",
 		"preallocation=falloc",
 	},
+	"vpc": {"", "force_size=on"},
+	"vhdx": {
+		"",
+		"block_state_zero=off",
+		"block_size=1M,log_size=3M",
+		"block_size=2M",
+		"subformat=fixed,block_state_zero=off",
+	},
 }
+
+// Formats that are compressed, and that qemu-img check can look at.
+var (
+	compressed = map[string]bool{"qcow2": true}
+	checked    = map[string]bool{"qcow2": true, "vhdx": true}
+)
 
 // TestWritten: whatever the options, what was written is read back, by this
 // program and by qemu-img, which has nothing to say about it.
@@ -151,6 +166,9 @@ func TestWritten(t *testing.T) {
 		for _, set := range sets {
 			for _, shape := range slices.Sorted(maps.Keys(shapes)) {
 				for _, how := range []string{"sparse", "dense", "compressed"} {
+					if how == "compressed" && !compressed[format] {
+						continue
+					}
 					t.Run(strings.Join([]string{format, set, shape, how}, "/"), func(t *testing.T) {
 						t.Parallel()
 						var x convert.Execution
@@ -162,8 +180,10 @@ func TestWritten(t *testing.T) {
 						if err := same(readBack(t, format, name), content); err != nil {
 							t.Errorf("read back: %v", err)
 						}
-						if out := testutil.Run(t, qemuImg, "check", "-f", format, name); !strings.Contains(out, "No errors were found") {
-							t.Errorf("qemu-img check: %s", out)
+						if checked[format] {
+							if out := testutil.Run(t, qemuImg, "check", "-f", format, name); !strings.Contains(out, "No errors were found") {
+								t.Errorf("qemu-img check: %s", out)
+							}
 						}
 						plain := name + ".raw"
 						testutil.Run(t, qemuImg, "convert", "-f", format, "-O", "raw", name, plain)
@@ -191,6 +211,31 @@ func optionSet(s string) map[string]string {
 	return values
 }
 
+// sparseIdentical are the formats of which an image of sparse content is qemu-img's
+// as well.
+var sparseIdentical = map[string]bool{"vpc": true, "vhdx": true}
+
+// mask clears what no two images have in common: ids, times, and the checksums
+// of these.
+func mask(format string, p []byte) {
+	switch format {
+	case "vpc":
+		for _, at := range []int{0, len(p) - 512} { // the footer and its copy
+			clear(p[at+24 : at+28])
+			clear(p[at+64 : at+84])
+		}
+	case "vhdx":
+		le := binary.LittleEndian
+		clear(p[8:512])                                 // creator
+		for _, at := range []int{64 << 10, 128 << 10} { // checksum, sequence number, GUIDs
+			clear(p[at+4 : at+64])
+		}
+		clear(p[1<<20:][:le.Uint32(p[64<<10+68:])]) // what QEMU leaves in the log
+		metadata := le.Uint64(p[192<<10+64:])
+		clear(p[metadata+64<<10+16:][:16]) // disk ID
+	}
+}
+
 // TestIdentical: an uncompressed image of dense content is, byte for byte, what
 // qemu-img makes.
 func TestIdentical(t *testing.T) {
@@ -200,7 +245,11 @@ func TestIdentical(t *testing.T) {
 			if strings.Contains(set, "preallocation") || strings.Contains(set, "refcount_bits=64") {
 				continue // a refcount table that outgrows its cluster moves elsewhere than QEMU's
 			}
-			for _, shape := range []string{"empty", "tiny", "dense"} {
+			shapesOf := []string{"empty", "tiny", "dense"}
+			if sparseIdentical[format] {
+				shapesOf = append(shapesOf, "sparse", "zero")
+			}
+			for _, shape := range shapesOf {
 				t.Run(strings.Join([]string{format, set, shape}, "/"), func(t *testing.T) {
 					t.Parallel()
 					content := shapes[shape]()
@@ -222,6 +271,8 @@ func TestIdentical(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					mask(format, a)
+					mask(format, b)
 					if !bytes.Equal(a, b) {
 						t.Errorf("%d bytes differ from qemu-img's %d: %v", len(a), len(b), same(a, b))
 					}

@@ -12,7 +12,11 @@ type OutputFormat string
 const (
 	Raw   OutputFormat = "raw"
 	QCOW2 OutputFormat = "qcow2"
+	VPC   OutputFormat = "vpc"
+	VHDX  OutputFormat = "vhdx"
 )
+
+var written = map[OutputFormat]bool{Raw: true, QCOW2: true, VPC: true, VHDX: true}
 
 // knownFormats are the formats that qemu-img can write, by its names: asking
 // for one that is not implemented is not the same as asking for nonsense.
@@ -39,7 +43,7 @@ func (e *NotSupportedYetError) Error() string {
 // *NotSupportedYetError.
 func ParseOutputFormat(name string) (OutputFormat, error) {
 	switch {
-	case name == string(Raw), name == string(QCOW2):
+	case written[OutputFormat(name)]:
 		return OutputFormat(name), nil
 	case knownFormats[name]:
 		return "", &NotSupportedYetError{Format: name}
@@ -63,6 +67,18 @@ func OutputCapacity(f OutputFormat, virtualSize int64) int64 {
 		// clusters of 2 MiB, the greatest, are rounded up to, six at least.
 		content := roundUp(virtualSize, 2<<20)
 		return saturate(content, content/16, 16<<20)
+	case VPC:
+		// The geometry adds less than a cylinder. Each block of 2 MiB takes a
+		// bitmap of 512 bytes and an entry of the BAT.
+		content := roundUp(saturate(virtualSize, 16*255*512), 2<<20)
+		return saturate(content, content/4096, content/(512<<10), 64<<10)
+	case VHDX:
+		// The greatest blocks have 256 MiB; the smallest take an entry of the
+		// BAT for each 1 MiB, and one for a bitmap for each 4096. A log may have
+		// 4 GiB, and the BAT of an empty image 2.
+		content := roundUp(virtualSize, 256<<20)
+		entries := content>>20 + content>>32 + 1
+		return saturate(content, entries*8, 4<<30, 2<<30, 16<<20)
 	}
 	return 0
 }

@@ -25,8 +25,14 @@ var (
 const (
 	metadataTable = 64 << 10 // bytes; items come behind it
 	maxItem       = 1 << 20  // bytes
-	flagRequired  = 1 << 2   // of an entry
-	flagHasParent = 1 << 1   // of the parameters
+
+	// Flags of an entry.
+	flagVirtualDisk = 1 << 1
+	flagRequired    = 1 << 2
+
+	// Flags of the parameters.
+	flagLeaveAllocated = 1 << 0 // the disk is fixed
+	flagHasParent      = 1 << 1
 
 	minBlock = 1 << 20
 	maxBlock = 256 << 20

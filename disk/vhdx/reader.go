@@ -12,7 +12,7 @@ import (
 )
 
 // Format is Hyper-V's virtual hard disk, version 2.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
 
 // States of BAT entries (sections 2.5.1.1 and 2.5.1.2).
 const (

@@ -11,7 +11,7 @@ import (
 
 // Format is the virtual hard disk. A fixed one has nothing to be recognized by
 // at the start of the file, and is only opened by name.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
 
 func probe(head []byte) int {
 	if bytes.HasPrefix(head, []byte(cookie)) {
