@@ -1,5 +1,5 @@
 // Package vhdx reads Hyper-V's virtual hard disks: fixed, dynamic and
-// differencing.
+// differencing; and writes the first two.
 //
 // The layout is that of Microsoft's [MS-VHDX], "Virtual Hard Disk v2 (VHDX)
 // File Format"; sections are named after it. All numbers are little-endian. The

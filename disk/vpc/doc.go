@@ -1,5 +1,5 @@
 // Package vpc reads Microsoft's virtual hard disks (VHD), which QEMU calls vpc
-// after Virtual PC: fixed, dynamic and differencing.
+// after Virtual PC: fixed, dynamic and differencing; and writes the first two.
 //
 // The layout is that of Microsoft's "Virtual Hard Disk Image Format
 // Specification" 1.0 (2006). All numbers are big-endian. A fixed disk is its

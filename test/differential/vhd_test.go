@@ -1,0 +1,154 @@
+package differential
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"instar/internal/program"
+	"instar/internal/testutil"
+)
+
+// vhdInputs have small clusters and large ones, holes, and clusters that are
+// out of order.
+var vhdInputs = []string{
+	"pattern.raw", "text.raw", "odd.raw", "empty.raw", "small.qcow2", "big.qcow2", "zlib512.qcow2",
+	"hole.qcow2", "order.qcow2", "zero.qcow2", "subcluster.qcow2", "chain5.qcow2",
+}
+
+func TestDDWritesVHDsAsQemuImgDoes(t *testing.T) {
+	for _, format := range []string{"vpc", "vhdx"} {
+		for _, input := range vhdInputs {
+			t.Run(format+"/"+input, func(t *testing.T) {
+				t.Parallel()
+				w := newTwo(t, nil)
+				w.format = format
+				for _, window := range []string{
+					"", "bs=65536 skip=2 count=4", "bs=1000 count=3", "bs=513 skip=1 count=3", "count=0", "skip=99999",
+					"bs=1000 skip=1", "bs=65537 skip=3", "bs=4k skip=64 count=80",
+				} {
+					w.compare(t, append([]string{"dd", "-O", format, "if=" + input, "of=out"}, strings.Fields(window)...)...)
+				}
+			})
+		}
+	}
+}
+
+func TestConvertWritesVHDsAsQemuImgDoes(t *testing.T) {
+	for _, input := range vhdInputs {
+		t.Run(input, func(t *testing.T) {
+			t.Parallel()
+			w := newTwo(t, nil)
+			for _, line := range []string{
+				"vpc", "vpc -S 0", "vpc -o force_size=on", "vpc -o force_size,subformat=dynamic",
+				"vhdx", "vhdx -S 0", "vhdx -o block_state_zero=off", "vhdx -o block_size=1M,log_size=1500k",
+				"vhdx -o subformat=fixed,block_state_zero=off", "vhdx -S 0 -o subformat=fixed,block_state_zero=off",
+			} {
+				args := strings.Fields(line)
+				w.format = args[0]
+				w.compare(t, append(append([]string{"convert", "-O"}, args...), input, "out")...)
+			}
+			if input == "empty.raw" { // see TestEmptyFixedVHD
+				return
+			}
+			w.format = "vpc"
+			for _, line := range []string{"subformat=fixed", "subformat=fixed,force_size=on,preallocation=full"} {
+				w.compare(t, "convert", "-O", "vpc", "-o", line, input, "out")
+				w.compare(t, "convert", "-S", "0", "-O", "vpc", "-o", line, input, "out")
+			}
+		})
+	}
+}
+
+func TestVHDOptionsAreRefusedAsQemuImgDoes(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, nil)
+	for _, line := range []string{
+		"vpc -o subformat=bogus", "vpc -o subformat=Fixed", "vpc -o foo=1", "vpc -o subformat=x,foo=1", "vpc -o force_size=bogus",
+		"vpc -o preallocation=metadata", "vpc -c",
+		"vhdx -o subformat=bogus", "vhdx -o block_size=3M", "vhdx -o log_size=0", "vhdx -o log_size=0,block_size=3M",
+		"vhdx -o log_size=4G", "vhdx -o log_size=5G,block_size=3M", "vhdx -o block_state_zero=maybe", "vhdx -o foo=1", "vhdx -c",
+		"vhdx -o preallocation=bogus,subformat=bogus", "vhdx -o preallocation=metadata,log_size=0",
+	} {
+		w.compare(t, append(append([]string{"convert", "-O"}, strings.Fields(line)...), "pattern.raw", "out")...)
+	}
+}
+
+func TestLargeVHDs(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, func(folder string) {
+		m := maker{t: t, dir: folder}
+		for _, size := range []string{"127G", "136899993600", "2T", "2040G", "3T", "2190433321472"} {
+			m.create(size+".qcow2", size)
+			m.io(size+".qcow2", "write -P 7 1G 1M", "write -P 8 100G 4k")
+		}
+	})
+	for _, line := range []string{
+		"vpc 127G", "vpc 136899993600", "vpc 2T", "vpc 2040G", "vpc 3T", "vpc 2190433321472",
+		"vhdx 127G", "vhdx 2T", "vhdx 3T", "vhdx 3T -o block_size=256M", "vhdx 3T -o block_state_zero=off",
+	} {
+		args := strings.Fields(line)
+		w.format = args[0]
+		w.compare(t, append(append([]string{"convert", "-O", args[0]}, args[2:]...), args[1]+".qcow2", "out")...)
+	}
+}
+
+// A fixed image has all of its blocks in it. qemu-img says of new ones that they
+// are zeros, unless it is told otherwise, and stores them again as they come.
+func TestFixedVHDX(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, nil)
+	w.format = "vhdx"
+	for _, args := range [][]string{{"-o", "subformat=fixed"}, {"-S", "0", "-o", "subformat=fixed,block_state_zero=on"}} {
+		for _, input := range []string{"big.qcow2", "pattern.raw"} {
+			convert := append(append([]string{"convert", "-O", "vhdx"}, args...), input)
+			ours, theirs := filepath.Join(w.ours, "fixed"), filepath.Join(w.theirs, "fixed")
+			program.MustRun(t, w.ours, nil, program.AsQemuImg(), append(convert, ours)...)
+			program.MustRun(t, w.theirs, nil, w.qemuImg, "convert", "-O", "vhdx", "-o", "subformat=fixed,block_state_zero=off", "-S", "0", input, theirs)
+			testutil.Mask(t, w.format, ours)
+			testutil.Mask(t, w.format, theirs)
+			program.Same(t, ours, theirs)
+		}
+	}
+}
+
+// The same command gives the same file, ids and times included, if it is asked
+// to.
+func TestReproducibleVHDs(t *testing.T) {
+	t.Parallel()
+	inputs, folder := images(t), t.TempDir()
+	for _, format := range []string{"vpc", "vhdx"} {
+		for name, asked := range map[string]struct {
+			env, flags []string
+		}{
+			"flag":        {nil, []string{"--reproducible"}},
+			"environment": {[]string{"SOURCE_DATE_EPOCH=1700000000"}, nil},
+			"both":        {[]string{"SOURCE_DATE_EPOCH=1700000000"}, []string{"--reproducible"}},
+			"neither":     {},
+		} {
+			out := filepath.Join(folder, format+name)
+			for _, out := range []string{out, out + "2"} {
+				args := append([]string{"dd", "-O", format, "if=pattern.qcow2", "of=" + out}, asked.flags...)
+				program.MustRun(t, inputs, asked.env, program.Instar(), args...)
+			}
+			if diff, err := program.Difference(out, out+"2"); err != nil || (diff == "") != (name != "neither") {
+				t.Errorf("%s, %s: %q, %v", format, name, diff, err)
+			}
+		}
+	}
+}
+
+// What is written behind any wall is the same.
+func TestVHDsBehindEveryWall(t *testing.T) {
+	for _, wall := range []string{"kvm", "jail", "none"} {
+		t.Run(wall, func(t *testing.T) {
+			t.Parallel()
+			requireWall(t, wall)
+			w := newTwo(t, nil).behind(wall)
+			for _, w.format = range []string{"vpc", "vhdx"} {
+				w.compare(t, "dd", "-O", w.format, "if=order.qcow2", "of=out", "bs=1000", "skip=1")
+				w.compare(t, "convert", "-O", w.format, "big.qcow2", "out")
+			}
+		})
+	}
+}
