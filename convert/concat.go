@@ -23,6 +23,19 @@ func Concat(disks ...disk.Disk) (disk.Disk, error) {
 	return c, nil
 }
 
+// Empty returns a disk of size bytes in which nothing is stored.
+func Empty(size int64) disk.Disk { return empty(size) }
+
+type empty int64
+
+func (e empty) Size() int64 { return int64(e) }
+
+func (e empty) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(e, p, off) }
+
+func (e empty) Extent(off, limit int64) (disk.Extent, error) {
+	return disk.Extent{Start: off, Length: min(limit, int64(e)-off)}, nil
+}
+
 type concat struct {
 	disks  []disk.Disk
 	starts []int64 // of each disk, and the end

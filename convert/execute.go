@@ -40,6 +40,9 @@ type Execution struct {
 	// knows of, and those of at least SparseSize bytes that are found in its
 	// data. Without it the output is dense.
 	SkipZeros bool
+	// Overlay leaves out of the output what the source leaves unallocated:
+	// something below it shows through there.
+	Overlay bool
 	// SparseSize is in bytes; 0 is 4096.
 	SparseSize int64
 	// Sync has the output put on stable storage before Execute returns.
@@ -127,11 +130,11 @@ func workers(n int) int {
 type plan struct {
 	source              disk.Disk
 	start, length, size int64
-	dense               bool
+	dense, overlay      bool
 }
 
 func newPlan(x Execution) (*plan, error) {
-	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros}
+	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, overlay: x.Overlay}
 	if x.Window != nil {
 		if x.Window.Start < 0 || x.Window.Start > x.Window.End {
 			return nil, fmt.Errorf("window [%d, %d)", x.Window.Start, x.Window.End)
@@ -339,6 +342,9 @@ func (c *copier) work(p *piece) {
 // hole deals with a piece that reads as zeros.
 func (c *copier) hole(p *piece, placed func()) (Result, error) {
 	<-p.turn
+	if c.overlay && p.whole(disk.Unallocated) {
+		return Result{Zeroed: p.length}, nil
+	}
 	err := c.writer.Zero(p.off, p.length)
 	if err == nil {
 		return Result{Zeroed: p.length}, nil

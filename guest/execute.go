@@ -42,7 +42,10 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		disks = append(disks, d)
 	}
 	if len(disks) == 0 {
-		return e, protocol("no input")
+		if x.OutputSize == nil || x.Window != nil {
+			return e, protocol("no input")
+		}
+		disks = append(disks, convert.Empty((*x.OutputSize+disk.SectorSize-1)/disk.SectorSize*disk.SectorSize))
 	}
 	source, err := convert.Concat(disks...)
 	if err != nil {
@@ -67,6 +70,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		Target:     &target{out.fd},
 		Options:    options(x.Output),
 		SkipZeros:  x.SkipZeros,
+		Overlay:    x.Overlay,
 		SparseSize: x.SparseSize,
 		Sync:       x.Sync,
 		Workers:    x.Workers,

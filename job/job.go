@@ -103,7 +103,8 @@ type Detail struct {
 
 // An Execution is one copy: what dd and convert ask the guest to do.
 type Execution struct {
-	// Inputs are concatenated; each is a chain, the topmost layer first.
+	// Inputs are concatenated; each is a chain, the topmost layer first. With
+	// none the output is created empty, of OutputSize bytes.
 	Inputs []Input `json:"inputs"`
 	Output Output  `json:"output"`
 	// Window is the part to copy; nil is all of it. dd always sets it, also
@@ -115,6 +116,9 @@ type Execution struct {
 	// SkipZeros leaves runs of zeros out of the output. The output is dense
 	// without it.
 	SkipZeros bool `json:"skip-zeros,omitempty"`
+	// Overlay leaves out of the output what the inputs leave unallocated:
+	// something below it shows through there.
+	Overlay bool `json:"overlay,omitempty"`
 	// SparseSize is the length in bytes from which a run of zeros counts for
 	// SkipZeros; 0 is 4096.
 	SparseSize int64 `json:"sparse-size,omitempty"`

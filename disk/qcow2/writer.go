@@ -74,6 +74,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		if w.l1At, err = w.alloc((tables*8 + w.clusterSize - 1) / w.clusterSize); err != nil {
 			return nil, err
 		}
+		w.length = w.l1At*w.clusterSize + tables*8 // as it is if nothing comes behind
 	}
 	if o.Compress {
 		return newCompressor(w)

@@ -15,8 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"instar/internal/imageopts"
 )
 
 // Main runs the program for the arguments argv, of which the first is the name
@@ -95,9 +93,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return 128 + int(s.signal)
 	}
 	p.say(err.Error())
-	var parameter *imageopts.ParameterError
-	if errors.As(err, &parameter) {
-		fmt.Fprint(p.stderr, parameter.Hint)
+	var h hinter
+	if errors.As(err, &h) {
+		fmt.Fprint(p.stderr, h.hint())
 	}
 	var usage *usageError
 	var option *optionError
@@ -118,7 +116,7 @@ func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   p.name,
 		Short: "copy and convert disk images that nobody should trust",
-		Long: `instar does the work of qemu-img dd, convert and info on disk images that
+		Long: `instar does the work of qemu-img dd, convert, create and info on disk images that
 nobody should trust: it parses them behind a wall, in a microVM without an
 operating system or in a locked-in process.`,
 		Version:       p.version,
@@ -148,7 +146,7 @@ operating system or in a locked-in process.`,
 	})
 	root.Flags().SortFlags = false
 	root.Flags().BoolP("version", "V", false, "print the version")
-	root.AddCommand(p.ddCommand(), p.convertCommand(), p.infoCommand(), p.doctorCommand(), p.versionCommand(), p.manCommand())
+	root.AddCommand(p.ddCommand(), p.convertCommand(), p.createCommand(), p.infoCommand(), p.doctorCommand(), p.versionCommand(), p.manCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root

@@ -135,7 +135,11 @@ func (c *copying) run(ctx context.Context) (err error) {
 	return nil
 }
 
+// createError says why the output cannot be made.
 func (c *copying) createError(why string) error {
+	if c.texts.create == "" {
+		return errors.New(why) // create puts the name before all that is wrong
+	}
 	return fmt.Errorf("%s: %s: %s", safetext.Escape(c.name), c.texts.create, why)
 }
 
@@ -156,7 +160,10 @@ func (c *copying) explain(err error) error {
 		if strings.HasPrefix(e.Message, "Invalid parameter '") || strings.Contains(e.Message, "' expects ") {
 			return err // qemu-img finds it before it begins
 		}
-		if e.Errno != 0 {
+		switch {
+		case c.texts.create == "" && (e.Errno == int(syscall.EFBIG) || isTooLarge(why)):
+			why = c.tooLarge()
+		case e.Errno != 0:
 			why = "Could not resize file: " + why
 		}
 		return c.createError(why)
@@ -166,6 +173,20 @@ func (c *copying) explain(err error) error {
 		return errors.New(c.texts.write(e.Offset) + ": " + why)
 	}
 	return err
+}
+
+// isTooLarge reports whether why is what a format's writer says of a size for
+// which qemu-img create has a text of its own (EFBIG).
+func isTooLarge(why string) bool {
+	return strings.HasPrefix(why, "Image size too large for file format") || strings.HasPrefix(why, "Disk size is too large")
+}
+
+func (c *copying) tooLarge() string {
+	hint := ""
+	if imageopts.Default(string(c.format), "cluster_size") != "" {
+		hint = " (try using a larger cluster size)"
+	}
+	return fmt.Sprintf("The image size is too large for file format '%s'%s", c.format, hint)
 }
 
 // readOnlyFormats are formats and filters of qemu's that it makes no image of.

@@ -73,8 +73,13 @@ const minMemory = 64 << 20
 func (s *settings) add(f *pflag.FlagSet, formatName string) {
 	f.VarP(&s.format, formatName, "f", "format of the image that is read (default: detected)")
 	f.BoolVar(&s.imageOpts, "image-opts", false, "the name of the image is options: driver=FORMAT,file.filename=NAME")
-	f.Var(&s.secrets, "object", "define a passphrase: secret,id=ID,data=TEXT or secret,id=ID,file=NAME")
 	f.BoolVarP(&s.share, "force-share", "U", false, "open images that another program is writing to")
+	s.addShared(f)
+}
+
+// addShared adds the flags that a command has which reads an image perhaps.
+func (s *settings) addShared(f *pflag.FlagSet) {
+	f.Var(&s.secrets, "object", "define a passphrase: secret,id=ID,data=TEXT or secret,id=ID,file=NAME")
 	s.addWall(f)
 	f.StringArrayVar(&s.allow, "allow-path", nil, "a folder in which images may name other files, besides their own (repeatable)")
 	f.BoolVar(&s.dataFile, "allow-data-file", false, "let an image keep its content in another file that it names")

@@ -38,12 +38,11 @@ func noCreation(format string) error {
 	return fmt.Errorf("Format driver '%s' does not support image creation", format)
 }
 
-// parseOptions reads the options of the output. The error is a
-// *imageopts.ParameterError.
+// parseOptions reads the options of the output.
 func (c *copying) parseOptions(list []keyval.Pair) error {
 	var err error
 	c.values, err = imageopts.Parse(string(c.format), list)
-	return err
+	return parameterHint(err)
 }
 
 // useOptions hands the options on to the format's writer, which checks what they

@@ -236,6 +236,15 @@ func OfFile(format, name string) bool {
 // Has reports whether a format has an option of its own of that name.
 func Has(format, name string) bool { return find(own[format], name) != nil }
 
+// Default returns what a format says the default of one of its options is; ""
+// is nothing.
+func Default(format, name string) string {
+	if o := find(own[format], name); o != nil {
+		return o.Default
+	}
+	return ""
+}
+
 func find(list []Option, name string) *Option {
 	for i := range list {
 		if list[i].Name == name {
