@@ -11,6 +11,11 @@ type Format struct {
 	// shorter). The highest score wins. nil means never probed.
 	Probe func(head []byte) int
 
+	// ProbeEnd reports whether the last ProbeSize bytes of a file, or all of a
+	// shorter one, are how an image of this format ends. It decides nothing:
+	// see [Registry.Resembles]. nil means that there is nothing to see.
+	ProbeEnd func(tail []byte) bool
+
 	// Open reads the metadata of an image and returns it as one layer.
 	// It must return in bounded time and memory for any content of f: a
 	// *FormatError for what is damaged, an *UnsupportedError for what is

@@ -24,6 +24,26 @@ func (r *Registry) Lookup(name string) (Format, error) {
 	return Format{}, &UnknownFormatError{Name: name}
 }
 
+// Resembles returns the name of the format that a file ends like, and "" when
+// there is none. Formats are not detected by it, as a raw disk's last bytes are
+// whatever its user likes, but who reads such a file as raw may be in error.
+func (r *Registry) Resembles(f File) (string, error) {
+	size, err := f.Size()
+	if err != nil {
+		return "", fmt.Errorf("get the size of the file: %w", err)
+	}
+	tail := make([]byte, min(size, ProbeSize))
+	if err := ReadStored(f, tail, size-int64(len(tail))); err != nil {
+		return "", err
+	}
+	for _, format := range r.formats {
+		if format.ProbeEnd != nil && format.ProbeEnd(tail) {
+			return format.Name, nil
+		}
+	}
+	return "", nil
+}
+
 // Detect returns the format that the first ProbeSize bytes of the file speak
 // for most.
 func (r *Registry) Detect(f File) (Format, error) {

@@ -143,5 +143,15 @@ func (s *server) inspect(j *job.Inspect) (*job.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &job.Message{Inspection: describe(image.Info())}, nil
+	inspection := describe(image.Info())
+	if j.Format == "" && inspection.Format == "raw" {
+		f, err := s.input(j.ID)
+		if err != nil {
+			return nil, err
+		}
+		if inspection.Resembles, err = s.formats.Resembles(f); err != nil {
+			return nil, err
+		}
+	}
+	return &job.Message{Inspection: inspection}, nil
 }

@@ -74,8 +74,11 @@ type Inspection struct {
 	Refused     string      `json:"refused,omitempty"` // why content cannot be read
 	References  []Reference `json:"references,omitempty"`
 	Identity    string      `json:"identity,omitempty"`
-	Snapshots   []Snapshot  `json:"snapshots,omitempty"`
-	Details     []Detail    `json:"details,omitempty"`
+	// Resembles is the format that the end of a file speaks for in which none was
+	// detected, so that it is taken for raw.
+	Resembles string     `json:"resembles,omitempty"`
+	Snapshots []Snapshot `json:"snapshots,omitempty"`
+	Details   []Detail   `json:"details,omitempty"`
 }
 
 // A Snapshot is one internal snapshot (see disk.Snapshot).

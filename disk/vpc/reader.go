@@ -2,6 +2,7 @@ package vpc
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
@@ -11,13 +12,19 @@ import (
 
 // Format is the virtual hard disk. A fixed one has nothing to be recognized by
 // at the start of the file, and is only opened by name.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
+var Format = disk.Format{Name: formatName, Probe: probe, ProbeEnd: probeEnd, Open: open, Create: create}
 
 func probe(head []byte) int {
 	if bytes.HasPrefix(head, []byte(cookie)) {
 		return 100
 	}
 	return 0
+}
+
+// probeEnd reports whether p is the footer of a fixed disk.
+func probeEnd(p []byte) bool {
+	return len(p) == footerSize && string(p[:8]) == cookie && parseFooter(p).diskType == typeFixed &&
+		binary.BigEndian.Uint32(p[64:]) == checksum(p)
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {

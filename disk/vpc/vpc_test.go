@@ -460,3 +460,27 @@ func ExampleFormat() {
 	fmt.Println(i.Size(), i.Info().ClusterSize)
 	// Output: 65536 8192
 }
+
+func TestResembles(t *testing.T) {
+	fixed := builder{size: 1024, app: "win ", kind: typeFixed, blocks: [][]byte{content(1024, 3)}}.image()
+	damaged := bytes.Clone(fixed)
+	damaged[len(damaged)-1]++
+	dynamic, _ := sample()
+	for name, test := range map[string]struct {
+		image []byte
+		want  string
+	}{
+		"fixed":         {fixed, "vpc"},
+		"footer":        {fixed[1024:], "vpc"},
+		"cut short":     {fixed[:len(fixed)-1], ""},
+		"damaged":       {damaged, ""},
+		"dynamic":       {dynamic.image(), ""},
+		"less than one": {fixed[1100:], ""},
+		"nothing":       {nil, ""},
+	} {
+		got, err := disk.NewRegistry(Format).Resembles(disktest.File(test.image))
+		if got != test.want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, test.want)
+		}
+	}
+}

@@ -52,6 +52,12 @@ except with --backing-chain.`,
 		if err != nil {
 			return err
 		}
+		for _, i := range images {
+			if i.Resembles != "" {
+				p.say(fmt.Sprintf("note: '%s' ends like an image of format %s, and has no other sign of it: with -f %[2]s it is read as one",
+					safetext.Escape(i.name), i.Resembles))
+			}
+		}
 		return p.printInfo(images, how == "json", wholeChain)
 	})
 }

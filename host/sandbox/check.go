@@ -37,6 +37,9 @@ func checkInspection(i *job.Inspection) error {
 	if i.VirtualSize < 0 || i.VirtualSize > math.MaxInt64-511 || i.VirtualSize%512 != 0 {
 		return hostile("virtual size %d", i.VirtualSize)
 	}
+	if i.Resembles != "" && !formatName.MatchString(i.Resembles) {
+		return hostile("an image like format %q", safetext.Limit(i.Resembles, 40))
+	}
 	if i.ClusterSize < 0 {
 		return hostile("cluster size %d", i.ClusterSize)
 	}

@@ -1,7 +1,9 @@
 package differential
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,5 +152,61 @@ func TestVHDsBehindEveryWall(t *testing.T) {
 				w.compare(t, "convert", "-O", w.format, "big.qcow2", "out")
 			}
 		})
+	}
+}
+
+// vhds makes inputs of both formats, with what qemu-img offers, and returns
+// the options that each is read with.
+func vhds(t *testing.T, folder string) map[string][]string {
+	m := maker{t: t, dir: folder}
+	inputs := map[string][]string{}
+	for name, o := range map[string]struct{ options, format string }{
+		"dynamic.vpc":   {"", "vpc"},
+		"exact.vpc":     {"force_size=on", "vpc"},
+		"fixed.vpc":     {"subformat=fixed", "vpc"},
+		"dynamic.vhdx":  {"", "vhdx"},
+		"fixed.vhdx":    {"subformat=fixed", "vhdx"},
+		"present.vhdx":  {"subformat=fixed,block_state_zero=off", "vhdx"},
+		"small.vhdx":    {"block_size=1M,log_size=2M", "vhdx"},
+		"notthere.vhdx": {"block_size=1M,block_state_zero=off", "vhdx"},
+	} {
+		options := []string{"create", "-q", "-f", o.format}
+		if o.options != "" {
+			options = append(options, "-o", o.options)
+		}
+		testutil.Run(t, "qemu-img", append(options, m.path(name), "5000k")...)
+		for _, command := range []string{"write -P 0x31 4M 700k", "write -P 0x32 1000k 100k", "write -P 0x33 2047k 2k"} {
+			testutil.Run(t, "qemu-io", "-f", o.format, "-c", command, m.path(name))
+		}
+		inputs[name] = nil
+		if name == "fixed.vpc" {
+			inputs[name] = []string{"-f", "vpc"}
+		}
+	}
+	return inputs
+}
+
+func TestVHDsAreReadAsByQemuImg(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	inputs := vhds(t, folder)
+	w := newTwo(t, func(to string) {
+		for name := range inputs {
+			if err := os.Link(filepath.Join(folder, name), filepath.Join(to, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	for name, options := range inputs {
+		for _, window := range []string{"", "bs=65536 skip=2 count=4", "bs=1000 skip=1", "bs=1M skip=1 count=4", "skip=99999"} {
+			w.compare(t, slices.Concat([]string{"dd"}, options, []string{"if=" + name, "of=out"}, strings.Fields(window))...)
+		}
+		for _, arguments := range []string{"convert NAME out", "convert -O qcow2 NAME out", "convert -O vhdx NAME out", "info NAME", "info --output=json NAME"} {
+			words := strings.Fields(strings.Replace(arguments, "NAME", name, 1))
+			if w.format = ""; slices.Contains(words, "vhdx") {
+				w.format = "vhdx"
+			}
+			w.compare(t, slices.Concat(words[:1], options, words[1:])...)
+		}
 	}
 }
