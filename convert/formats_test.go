@@ -223,6 +223,9 @@ func TestIdentical(t *testing.T) {
 			if strings.Contains(set, "preallocation") || strings.Contains(set, "refcount_bits=64") {
 				continue // a refcount table that outgrows its cluster moves elsewhere than QEMU's
 			}
+			if format == "vhdx" && strings.Contains(set, "fixed") {
+				continue // QEMU's file ends inside of the last block
+			}
 			shapesOf := []string{"empty", "tiny", "dense"}
 			if sparseIdentical[format] {
 				shapesOf = append(shapesOf, "sparse", "zero")

@@ -54,7 +54,7 @@ func newWriter(t disk.Target, size int64, options createOptions, o disk.WriterOp
 	switch {
 	case w.fixed:
 		w.table.first = w.end
-		w.end += size
+		w.end += blocks * w.block
 	case w.zeroState:
 		w.table.absent = blockZero
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -313,10 +312,7 @@ func TestDifferencing(t *testing.T) {
 
 // 7-Zip, which follows parents too, extracts the same content.
 func TestDifferencingAgainst7Zip(t *testing.T) {
-	program, err := exec.LookPath("7zz")
-	if err != nil {
-		t.Skip("7zz is not installed (package 7zip)")
-	}
+	program := testutil.Require(t, "7z", "p7zip-full")
 	b, own := differencing()
 	base := builder{size: b.size, app: "win ", kind: typeFixed, blocks: [][]byte{content(len(own), 8)}}
 	b.parent, b.parentID = "base.vhd", 0x1d
