@@ -74,7 +74,8 @@ type Extent struct {
 	Kind   Kind
 
 	// File and Offset say where the bytes of a Data run are stored. The file
-	// may end before the run does: what is missing reads as zeros.
+	// may end before the run does: what is missing reads as zeros. A Zero run
+	// that is a hole of a file has them as well.
 	File   File
 	Offset int64
 
@@ -87,7 +88,7 @@ func (e Extent) End() int64 { return e.Start + e.Length }
 
 // Sub returns the part of the run in [start, end), which must lie inside it.
 func (e Extent) Sub(start, end int64) Extent {
-	if e.Kind == Data {
+	if e.File != nil {
 		e.Offset += start - e.Start
 	}
 	e.Start, e.Length = start, end-start

@@ -112,11 +112,15 @@ func protocol(format string, args ...any) error {
 }
 
 func wipe(x *job.Execution) {
-	for _, in := range x.Inputs {
+	wipeInputs(x.Inputs)
+	clear(x.Output.Secret)
+	clear(x.Output.Seed)
+}
+
+func wipeInputs(inputs []job.Input) {
+	for _, in := range inputs {
 		for _, l := range in.Layers {
 			clear(l.Secret)
 		}
 	}
-	clear(x.Output.Secret)
-	clear(x.Output.Seed)
 }

@@ -13,6 +13,7 @@ type Message struct {
 	Revoke  *Revoke    `json:"revoke,omitempty"`
 	Inspect *Inspect   `json:"inspect,omitempty"`
 	Execute *Execution `json:"execute,omitempty"`
+	Compare *Compare   `json:"compare,omitempty"`
 
 	// Guest to host. Hello comes once, first. Each job is answered by any
 	// number of Progress messages, and then by its result or an Error.
@@ -20,6 +21,7 @@ type Message struct {
 	Progress   *Progress   `json:"progress,omitempty"`
 	Inspection *Inspection `json:"inspection,omitempty"`
 	Result     *Result     `json:"result,omitempty"`
+	Comparison *Comparison `json:"comparison,omitempty"`
 	Error      *Error      `json:"error,omitempty"`
 }
 
@@ -169,6 +171,27 @@ type Output struct {
 	// Existing says that the output is written in place, into a device or into
 	// an image that is there: its length stays.
 	Existing bool `json:"existing,omitempty"`
+}
+
+// A Compare asks whether two chains show the same content. Where one is longer,
+// the rest of it has to read as zeros.
+type Compare struct {
+	Inputs [2]Input `json:"inputs"`
+	// Strict has runs differ also where they are stored in another way.
+	Strict bool `json:"strict,omitempty"`
+}
+
+// A Comparison is what came of a Compare.
+type Comparison struct {
+	// Offset is where the first difference is, in bytes; -1 when there is none.
+	Offset int64 `json:"offset"`
+	// Status says that it is how a run is stored that differs, or could not be
+	// told.
+	Status bool `json:"status,omitempty"`
+	// Failure says why the comparison ended at Offset; nil when it did not.
+	Failure *Error `json:"failure,omitempty"`
+	// Second says that it was the second chain that failed.
+	Second bool `json:"second,omitempty"`
 }
 
 // Progress says how far a job has come.

@@ -59,11 +59,16 @@ func (i *image) Extent(off, limit int64) (disk.Extent, error) {
 	start, end, err := disk.DataRun(i.file, off)
 	switch {
 	case errors.Is(err, io.EOF):
-		return disk.Extent{Start: off, Length: limit, Kind: disk.Zero}, nil
+		return i.hole(off, limit), nil
 	case err != nil:
 		return disk.Extent{}, err
 	case start > off:
-		return disk.Extent{Start: off, Length: min(start-off, limit), Kind: disk.Zero}, nil
+		return i.hole(off, min(start-off, limit)), nil
 	}
 	return disk.Extent{Start: off, Length: min(end-off, limit), Kind: disk.Data, File: i.file, Offset: off}, nil
+}
+
+// hole returns a run that a hole of the file makes.
+func (i *image) hole(off, n int64) disk.Extent {
+	return disk.Extent{Start: off, Length: n, Kind: disk.Zero, File: i.file, Offset: off}
 }

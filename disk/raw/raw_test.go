@@ -69,11 +69,11 @@ func TestHolesAreZeroRuns(t *testing.T) {
 	}{
 		{0, 1 << 40, disk.Extent{Start: 0, Length: 1000, Kind: disk.Data, File: file, Offset: 0}},
 		{1, 10, disk.Extent{Start: 1, Length: 10, Kind: disk.Data, File: file, Offset: 1}},
-		{1000, 1 << 40, disk.Extent{Start: 1000, Length: 3096, Kind: disk.Zero}},
-		{2000, 100, disk.Extent{Start: 2000, Length: 100, Kind: disk.Zero}},
+		{1000, 1 << 40, disk.Extent{Start: 1000, Length: 3096, Kind: disk.Zero, File: file, Offset: 1000}},
+		{2000, 100, disk.Extent{Start: 2000, Length: 100, Kind: disk.Zero, File: file, Offset: 2000}},
 		{5000, 1 << 40, disk.Extent{Start: 5000, Length: 3192, Kind: disk.Data, File: file, Offset: 5000}},
-		{8192, 1 << 40, disk.Extent{Start: 8192, Length: 10240 - 8192, Kind: disk.Zero}},
-		{10239, 1 << 40, disk.Extent{Start: 10239, Length: 1, Kind: disk.Zero}},
+		{8192, 1 << 40, disk.Extent{Start: 8192, Length: 10240 - 8192, Kind: disk.Zero, File: file, Offset: 8192}},
+		{10239, 1 << 40, disk.Extent{Start: 10239, Length: 1, Kind: disk.Zero, File: file, Offset: 10239}},
 	} {
 		got, err := img.Extent(tc.off, tc.limit)
 		if err != nil {

@@ -92,6 +92,14 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if errors.As(err, &s) || errors.As(context.Cause(ctx), &s) {
 		return 128 + int(s.signal)
 	}
+	code := 1
+	var exit *exitError
+	if errors.As(err, &exit) {
+		code = exit.code
+		if exit.err == nil {
+			return code
+		}
+	}
 	p.say(err.Error())
 	var h hinter
 	if errors.As(err, &h) {
@@ -102,7 +110,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if errors.As(err, &usage) || errors.As(err, &option) {
 		fmt.Fprintf(p.stderr, "Try '%s --help' for more information\n", p.name)
 	}
-	return 1
+	return code
 }
 
 // say prints a line on standard error.
@@ -116,7 +124,7 @@ func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   p.name,
 		Short: "copy and convert disk images that nobody should trust",
-		Long: `instar does the work of qemu-img dd, convert, create and info on disk images that
+		Long: `instar does the work of qemu-img dd, convert, compare, create and info on disk images that
 nobody should trust: it parses them behind a wall, in a microVM without an
 operating system or in a locked-in process.`,
 		Version:       p.version,
@@ -146,7 +154,7 @@ operating system or in a locked-in process.`,
 	})
 	root.Flags().SortFlags = false
 	root.Flags().BoolP("version", "V", false, "print the version")
-	root.AddCommand(p.ddCommand(), p.convertCommand(), p.createCommand(), p.infoCommand(), p.doctorCommand(), p.versionCommand(), p.manCommand())
+	root.AddCommand(p.ddCommand(), p.convertCommand(), p.compareCommand(), p.createCommand(), p.infoCommand(), p.doctorCommand(), p.versionCommand(), p.manCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root

@@ -135,6 +135,17 @@ func (s *progress) end() {
 	}
 }
 
+// finish leaves the line that shows progress, as far as it has come.
+func (s *progress) finish() {
+	s.stop()
+	switch show := s.show.(type) {
+	case lines:
+		fmt.Fprintln(show.w)
+	case *bar:
+		show.leave()
+	}
+}
+
 // abandon leaves the line that shows progress.
 func (s *progress) abandon() {
 	s.stop()

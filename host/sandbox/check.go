@@ -105,6 +105,13 @@ func checkResult(r *job.Result) error {
 	return nil
 }
 
+func checkComparison(c *job.Comparison) error {
+	if c.Offset < -1 || (c.Offset < 0 && (c.Status || c.Failure != nil)) {
+		return hostile("comparison %+v", *c)
+	}
+	return nil
+}
+
 // cleanError returns e fit to be shown: bounded, one line, nothing that a
 // terminal would act on.
 func cleanError(e *job.Error) *job.Error {

@@ -20,6 +20,8 @@ func FuzzAnswer(f *testing.F) {
 		{Error: &job.Error{Kind: job.ErrOpen, Message: "a\x1b[31mb", Errno: 5}},
 		{Progress: &job.Progress{Done: 1, Total: 2}},
 		{Result: &job.Result{Copied: 1}},
+		{Comparison: &job.Comparison{Offset: -1}},
+		{Comparison: &job.Comparison{Offset: 512, Failure: &job.Error{Kind: job.ErrRead, Message: "a"}}},
 		{Hello: &job.Hello{}},
 	} {
 		body, err := json.Marshal(m)
@@ -45,6 +47,10 @@ func FuzzAnswer(f *testing.F) {
 		case m.Progress != nil && checkProgress(m.Progress) == nil:
 			if p := m.Progress; p.Done < 0 || p.Done > p.Total {
 				t.Errorf("%+v went through", p)
+			}
+		case m.Comparison != nil && checkComparison(m.Comparison) == nil:
+			if c := m.Comparison; c.Offset < -1 || (c.Offset < 0 && c.Failure != nil) {
+				t.Errorf("%+v went through", c)
 			}
 		case m.Error != nil:
 			e := cleanError(m.Error)

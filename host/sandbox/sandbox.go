@@ -314,6 +314,27 @@ func (w *Worker) Execute(ctx context.Context, e *job.Execution, progress func(jo
 	return m.Result, nil
 }
 
+// Compare has the worker compare two images. progress, which may be nil, is told
+// how far it has come.
+func (w *Worker) Compare(ctx context.Context, c *job.Compare, progress func(job.Progress)) (*job.Comparison, error) {
+	m, err := w.call(ctx, w.options.Timeout, &job.Message{Compare: c}, func(m *job.Message) bool {
+		if m.Progress != nil && progress != nil {
+			progress(*m.Progress)
+		}
+		return m.Comparison != nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkComparison(m.Comparison); err != nil {
+		return nil, w.end(err)
+	}
+	if m.Comparison.Failure != nil {
+		m.Comparison.Failure = cleanError(m.Comparison.Failure)
+	}
+	return m.Comparison, nil
+}
+
 // call sends a job and receives until final says that its answer has come.
 // Progress is checked before final sees it; every other message that is not
 // final ends the worker.
