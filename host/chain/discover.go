@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"instar/host/localfile"
+	"instar/internal/strerror"
 	"instar/job"
 )
 
@@ -116,6 +119,9 @@ func (d *discovery) inspect(l *Layer, j job.Inspect) error {
 	if err == nil {
 		j.ID = l.ID
 		l.Inspection, err = d.w.Inspect(d.ctx, j)
+		if err != nil && err.Error() == strerror.Errno(unix.EINVAL) {
+			err = couldNotOpen(l.Name, err) // as QEMU where a driver has no more to say
+		}
 	}
 	if err != nil {
 		l.Close()

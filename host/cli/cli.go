@@ -164,6 +164,7 @@ operating system or in a locked-in process.`,
 // with its operands.
 func (p *program) own(c *cobra.Command, run func(ctx context.Context, operands []string) error) *cobra.Command {
 	c.Annotations = map[string]string{ownOptions: "own"}
+	c.Args = cobra.ArbitraryArgs // options are among them
 	c.DisableFlagsInUseLine = true
 	c.Flags().SortFlags = false
 	help := c.Flags().BoolP("help", "h", false, "show this help")

@@ -21,8 +21,8 @@ func (p *program) doctorCommand() *cobra.Command {
 machine has, which one is used and why, and what to do about what is missing.
 
 The exit code is 1 if there is no wall at all.`,
-		Example: `  instar doctor`,
-		Args:    cobra.NoArgs,
+		Example: `  instar doctor
+  instar doctor --sandbox kvm`,
 	}
 	s.addWall(c.Flags())
 	return p.own(c, func(ctx context.Context, args []string) error {
