@@ -43,10 +43,15 @@ type Execution struct {
 	// Overlay leaves out of the output what the source leaves unallocated:
 	// something below it shows through there.
 	Overlay bool
+	// Offload has the kernel copy what is stored as it is, without a look for
+	// zeros in it.
+	Offload bool
 	// SparseSize is in bytes; 0 is 4096.
 	SparseSize int64
 	// Sync has the output put on stable storage before Execute returns.
 	Sync bool
+	// Rate bounds how many bytes a second are written; 0 does not.
+	Rate int64
 	// Workers bounds the number of pieces in flight; 0 is a good number.
 	Workers int
 	// Progress is told how many bytes of the output are dealt with. It is
@@ -104,9 +109,11 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 	}
 	c.sparse = max(x.SparseSize, c.unit)
 	c.progress.report = x.Progress
+	c.pacer.rate = x.Rate
 	if err := c.run(ctx, workers(x.Workers)); err != nil {
 		return Result{}, err
 	}
+	c.pacer.flush()
 	if err := w.Finish(); err != nil {
 		return Result{}, &WriteError{-1, err}
 	}
@@ -131,10 +138,11 @@ type plan struct {
 	source              disk.Disk
 	start, length, size int64
 	dense, overlay      bool
+	asStored            bool // data is not looked at
 }
 
 func newPlan(x Execution) (*plan, error) {
-	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, overlay: x.Overlay}
+	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, overlay: x.Overlay, asStored: x.Offload}
 	if x.Window != nil {
 		if x.Window.Start < 0 || x.Window.Start > x.Window.End {
 			return nil, fmt.Errorf("window [%d, %d)", x.Window.Start, x.Window.End)
@@ -206,6 +214,7 @@ type copier struct {
 	turn     <-chan struct{}
 
 	buffers   sync.Pool
+	pacer     pacer
 	noOffload onceFlag
 	noZero    onceFlag
 
@@ -299,7 +308,7 @@ func (c *copier) align(off int64) int64 {
 }
 
 // offloads reports whether the kernel is to copy what is stored as it is.
-func (c *copier) offloads() bool { return c.dense && c.compressor == nil }
+func (c *copier) offloads() bool { return (c.dense || c.asStored) && c.compressor == nil }
 
 // most returns how long a piece of one extent may be.
 func (c *copier) most(e disk.Extent) int64 {
@@ -309,7 +318,7 @@ func (c *copier) most(e disk.Extent) int64 {
 		return math.MaxInt64
 	case hole && c.compressor == nil:
 		n = zeroSize
-	case e.Kind == disk.Data && c.offloads() && !c.noOffload.isSet():
+	case e.Kind == disk.Data && c.offloads() && !c.noOffload.isSet() && c.pacer.rate == 0:
 		n = offloadSize
 	}
 	return max(n/c.unit, 1) * c.unit
@@ -410,6 +419,7 @@ func (c *copier) offload(p *piece, placed func()) (Result, error) {
 // far that was.
 func (c *copier) copyStored(e disk.Extent, at, off int64) (done int64, err error) {
 	for done < e.Length && !c.noOffload.isSet() {
+		c.pacer.wait(e.Length - done)
 		n, err := c.target.CopyFrom(e.File, e.Offset+done, at+done, e.Length-done)
 		done += n
 		if errors.Is(err, errors.ErrUnsupported) {
@@ -527,6 +537,7 @@ func (c *copier) place(parts []part, start, end, off int64) ([]part, error) {
 }
 
 func (c *copier) write(p []byte, at, off int64) error {
+	c.pacer.wait(int64(len(p)))
 	if _, err := c.target.WriteAt(p, at); err != nil {
 		return &WriteError{off, err}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"instar/convert"
 	"instar/disk"
@@ -28,16 +29,39 @@ func (s *server) progress(done, total int64) {
 	_ = s.conn.Send(&job.Message{Progress: &job.Progress{Done: done, Total: total}}, -1)
 }
 
+// warner returns what tells the host of sectors that cannot be read.
+func (s *server) warner() func(off int64, status bool, err error) {
+	var mu sync.Mutex
+	told := 0
+	return func(off int64, status bool, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if told++; told > job.MaxWarnings {
+			return
+		}
+		w := &job.Warning{Offset: off, Status: status}
+		if told < job.MaxWarnings {
+			w.Failure = failure(err).Error
+		}
+		_ = s.conn.Send(&job.Message{Warning: w}, -1)
+	}
+}
+
 // prepare opens what a job names and says it in the core's terms. The
 // passphrases are wiped once everything is open.
 func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	defer wipe(x)
 	var e convert.Execution
+	s.direct = x.DirectInputs
+	warn := s.warner()
 	disks := make([]disk.Disk, 0, len(x.Inputs))
 	for _, in := range x.Inputs {
 		d, err := s.chain(in)
 		if err != nil {
 			return e, err
+		}
+		if x.Salvage {
+			d = convert.Salvage(d, warn)
 		}
 		disks = append(disks, d)
 	}
@@ -62,17 +86,27 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	if format.Create == nil {
 		return e, &job.NotSupportedYetError{Format: format.Name}
 	}
+	t := &target{fd: out.fd, direct: -1}
+	if x.Output.Direct != 0 {
+		direct, ok := s.grants[x.Output.Direct]
+		if !ok || direct.access != job.Write {
+			return e, protocol("descriptor %d was not granted for writing", x.Output.Direct)
+		}
+		t.direct = direct.fd
+	}
 	return convert.Execution{
 		Source:     source,
 		Window:     x.Window,
 		OutputSize: x.OutputSize,
 		Create:     format.Create,
-		Target:     &target{out.fd},
+		Target:     t,
 		Options:    options(x.Output),
 		SkipZeros:  x.SkipZeros,
 		Overlay:    x.Overlay,
+		Offload:    x.Offload,
 		SparseSize: x.SparseSize,
 		Sync:       x.Sync,
+		Rate:       x.Rate,
 		Workers:    x.Workers,
 		Progress:   s.progress,
 	}, nil

@@ -61,12 +61,22 @@ func (f *file) allData(off int64) (start, end int64, err error) {
 }
 
 // A target is the granted descriptor of the output.
-type target struct{ fd int }
+type target struct {
+	fd     int
+	direct int // the same, open for direct I/O; -1 is none
+}
 
 func (t *target) WriteAt(p []byte, off int64) (int, error) {
+	fd := t.fd
+	if t.direct >= 0 && isAligned(p, off) {
+		fd = t.direct
+	}
 	done := 0
 	for done < len(p) {
-		n, err := unix.Pwrite(t.fd, p[done:], off+int64(done))
+		if fd != t.fd && !isAligned(p[done:], off+int64(done)) {
+			fd = t.fd // after a short write
+		}
+		n, err := unix.Pwrite(fd, p[done:], off+int64(done))
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
@@ -91,7 +101,7 @@ func (t *target) Zero(off, n int64) error {
 // CopyFrom is copy_file_range. One call of it stops where the kernel likes.
 func (t *target) CopyFrom(src disk.File, srcOff, off, n int64) (int64, error) {
 	f, ok := src.(*file)
-	if !ok {
+	if !ok || t.direct >= 0 { // which the kernel would copy through the page cache
 		return 0, errors.ErrUnsupported
 	}
 	for {

@@ -52,6 +52,7 @@ type server struct {
 	conn    *job.Conn
 	formats *disk.Registry
 	grants  map[int]grant
+	direct  bool // inputs are open for direct I/O
 }
 
 type grant struct {
@@ -100,10 +101,13 @@ func answer(f func() (*job.Message, error)) (m *job.Message) {
 }
 
 // input returns the granted file of that number.
-func (s *server) input(id int) (*file, error) {
+func (s *server) input(id int) (disk.File, error) {
 	g, ok := s.grants[id]
 	if !ok || g.access != job.Read {
 		return nil, protocol("descriptor %d was not granted for reading", id)
+	}
+	if s.direct {
+		return &directFile{file{g.fd}}, nil
 	}
 	return &file{g.fd}, nil
 }

@@ -16,9 +16,11 @@ type Message struct {
 	Compare *Compare   `json:"compare,omitempty"`
 
 	// Guest to host. Hello comes once, first. Each job is answered by any
-	// number of Progress messages, and then by its result or an Error.
+	// number of Progress and Warning messages, and then by its result or an
+	// Error.
 	Hello      *Hello      `json:"hello,omitempty"`
 	Progress   *Progress   `json:"progress,omitempty"`
+	Warning    *Warning    `json:"warning,omitempty"`
 	Inspection *Inspection `json:"inspection,omitempty"`
 	Result     *Result     `json:"result,omitempty"`
 	Comparison *Comparison `json:"comparison,omitempty"`
@@ -124,11 +126,21 @@ type Execution struct {
 	// Overlay leaves out of the output what the inputs leave unallocated:
 	// something below it shows through there.
 	Overlay bool `json:"overlay,omitempty"`
+	// Offload has the kernel copy what is stored as it is, without a look for
+	// zeros in it.
+	Offload bool `json:"offload,omitempty"`
 	// SparseSize is the length in bytes from which a run of zeros counts for
 	// SkipZeros; 0 is 4096.
 	SparseSize int64 `json:"sparse-size,omitempty"`
 	// Sync has the output put on stable storage before the result is sent.
 	Sync bool `json:"sync,omitempty"`
+	// Rate bounds how many bytes a second are written; 0 does not.
+	Rate int64 `json:"rate,omitempty"`
+	// Salvage takes sectors that cannot be read for zeros, with a Warning each.
+	Salvage bool `json:"salvage,omitempty"`
+	// DirectInputs says that the inputs' descriptors are open for direct I/O
+	// (O_DIRECT).
+	DirectInputs bool `json:"direct-inputs,omitempty"`
 	// Workers bounds the number of pieces in flight; 0 is the guest's choice.
 	Workers int `json:"workers,omitempty"`
 }
@@ -151,7 +163,10 @@ type Layer struct {
 
 // An Output is what an Execution writes to.
 type Output struct {
-	ID     int          `json:"id"`
+	ID int `json:"id"`
+	// Direct is a second descriptor of the same file, open for direct I/O
+	// (O_DIRECT): what is aligned is written by it. 0 is none.
+	Direct int          `json:"direct,omitempty"`
 	Format OutputFormat `json:"format"`
 	// Compress has the format's compression used (-c).
 	Compress bool `json:"compress,omitempty"`
@@ -199,6 +214,18 @@ type Progress struct {
 	Done  int64 `json:"done"`  // bytes of the window dealt with
 	Total int64 `json:"total"` // bytes of the window
 }
+
+// A Warning says that a sector was taken for zeros, since it cannot be read.
+type Warning struct {
+	Offset int64 `json:"offset"` // on the input, bytes
+	// Status says that it could not be told what the image stores there.
+	Status bool `json:"status,omitempty"`
+	// Failure says why; nil says that there are more that are not told of.
+	Failure *Error `json:"failure,omitempty"`
+}
+
+// MaxWarnings is how many warnings there are in an answer at most.
+const MaxWarnings = 1 << 16
 
 // A Result says what an Execution did, in bytes.
 type Result struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"instar/host/chain"
+	"instar/host/localfile"
 	"instar/host/output"
 	"instar/internal/keyval"
 	"instar/internal/qemunum"
@@ -67,11 +68,13 @@ the output is replaced when the copy is complete, and not before.`,
 	f.StringVarP(&o.srcCache, "source-cache", "T", "writeback", "cache mode of the inputs")
 	f.VarP(&o.parallel, "parallel", "m", "number of pieces in flight, 1 to 16")
 	f.BoolVarP(&o.oob, "oob-writes", "W", false, "write out of order (always done)")
-	f.BoolVarP(&o.offload, "copy-range-offloading", "C", false, "have the kernel copy (always done where it can)")
+	f.BoolVarP(&o.offload, "copy-range-offloading", "C", false, "have the kernel copy what is stored, without a look for zeros in it")
 	o.rate = sizeValue{what: "rate limit", min: 0, max: math.MaxInt64}
 	f.VarP(&o.rate, "rate-limit", "r", "bytes a second")
 	f.BoolVar(&o.salvage, "salvage", false, "take what cannot be read for zeros")
-	f.StringVarP(&o.backing, "backing", "B", "", "backing file of the output")
+	f.StringVarP(&o.backing, "backing", "b", "", "backing file of the output (also -B)")
+	f.StringVarP(&o.backing, "old-backing", "B", "", "the same, as before QEMU 10.1")
+	f.Lookup("old-backing").Hidden = true
 	f.StringVarP(&o.backFmt, "backing-format", "F", "", "format of the backing file")
 	f.BoolVar(&o.bitmaps, "bitmaps", false, "copy bitmaps")
 	f.BoolVar(&o.skipBad, "skip-broken-bitmaps", false, "leave broken bitmaps out")
@@ -108,13 +111,9 @@ func (v *sparseValue) Type() string   { return "size" }
 // parallelValue is the flag -m.
 type parallelValue struct{ n int64 }
 
-func (v *parallelValue) Set(s string) error {
-	n, err := qemunum.Parse(s)
-	if err != nil || n < 1 || n > 16 {
-		return errors.New("Invalid number of coroutines. Allowed number of coroutines is between 1 and 16")
-	}
-	v.n = int64(n)
-	return nil
+func (v *parallelValue) Set(s string) (err error) {
+	v.n, err = qemunum.ParseBetween("number of coroutines", s, 1, 16)
+	return err
 }
 func (v *parallelValue) String() string { return "" }
 func (v *parallelValue) Type() string   { return "n" }
@@ -141,25 +140,31 @@ func (o *convertOptions) check() error {
 	return nil
 }
 
-// later names an option that cannot be had yet.
-func (o *convertOptions) later() error {
-	for _, option := range []struct {
-		is   bool
-		name string
-	}{
-		{o.targetImageOpts, "--target-image-opts"},
-		{o.rate.set, "-r"},
-		{o.salvage, "--salvage"},
-	} {
-		if option.is {
-			return fmt.Errorf("%s is not supported yet", option.name)
-		}
+var cacheModes = map[string]bool{
+	"none": true, "off": true, "directsync": true, "writeback": true, "unsafe": true, "writethrough": true,
+}
+
+func checkCache(mode string) error {
+	if !cacheModes[mode] {
+		return fmt.Errorf("Invalid cache option: %s", safetext.Escape(mode))
 	}
 	return nil
 }
 
-var cacheModes = map[string]bool{
-	"none": true, "off": true, "directsync": true, "writeback": true, "unsafe": true, "writethrough": true,
+// bypassesCache reports whether a cache mode has the page cache left out.
+func bypassesCache(mode string) bool { return mode == "none" || mode == "off" || mode == "directsync" }
+
+// readDirectly has the inputs read past the page cache.
+func (c *copying) readDirectly(chains []*chain.Chain) error {
+	for _, in := range chains {
+		for _, f := range in.Files() {
+			if err := localfile.SetDirect(f); err != nil {
+				return err
+			}
+		}
+	}
+	c.execution.DirectInputs = true
+	return nil
 }
 
 func (p *program) convert(ctx context.Context, o *convertOptions, args []string) error {
@@ -175,9 +180,6 @@ func (p *program) convert(ctx context.Context, o *convertOptions, args []string)
 	if !cacheModes[o.srcCache] {
 		return fmt.Errorf("Invalid source cache option: %s", safetext.Escape(o.srcCache))
 	}
-	if err := o.later(); err != nil {
-		return err
-	}
 	r, err := p.runner(&o.settings)
 	if err != nil {
 		return err
@@ -191,7 +193,7 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 		return err
 	}
 	defer r.finish(w)
-	c := &copying{runner: r, worker: w, name: out, fixed: o.fixed, progress: r.newProgress(o.show, o.quiet)}
+	c := &copying{runner: r, worker: w, name: out, fixed: o.fixed, quiet: o.quiet, progress: r.newProgress(o.show, o.quiet)}
 	c.texts = texts{
 		create: "error while converting " + safetext.Escape(o.output),
 		read:   func(off int64) string { return fmt.Sprintf("error while reading at byte %d", off) },
@@ -238,6 +240,11 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	if err := c.chooseFormat(o.output, unknown); err != nil {
 		return err
 	}
+	if o.noCreate { // which is looked at after the output was made, if one is
+		if err := checkCache(o.cache); err != nil {
+			return err
+		}
+	}
 	if err := c.setOptions(o, chains); err != nil {
 		return err
 	}
@@ -256,16 +263,26 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	c.execution.SparseSize = o.sparse.n
 	c.execution.Sync = o.cache != "unsafe"
 	c.execution.Workers = int(o.parallel.n)
+	c.execution.Offload = o.offload
+	c.execution.Rate = o.rate.n
+	if o.salvage {
+		c.execution.Salvage = true
+		c.execution.Workers = 1 // so that warnings come in order
+	}
+	c.direct = bypassesCache(o.cache)
 	c.execution.Output.Format = c.format
 	c.execution.Output.Zeroed = o.zero
 	c.created = func(f *output.File) error {
-		if !cacheModes[o.cache] {
-			return fmt.Errorf("Invalid cache option: %s", safetext.Escape(o.cache))
+		if err := checkCache(o.cache); err != nil {
+			return err
 		}
 		if o.noCreate && f.Size() < c.size {
 			return errors.New("output file is smaller than input file")
 		}
 		return nil
+	}
+	if bypassesCache(o.srcCache) {
+		return c.readDirectly(chains)
 	}
 	return nil
 }

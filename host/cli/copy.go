@@ -28,10 +28,12 @@ type copying struct {
 	values    *imageopts.Values // of -o; nil without
 	size      int64             // virtual size of the output, bytes
 	options   output.Options
+	direct    bool // the output is written past the page cache
 	fixed     reproducible
 	execution job.Execution
 	texts     texts
 	progress  *progress
+	quiet     bool // says nothing of sectors that cannot be read
 	// created is called when the output is there; nil is nothing.
 	created func(*output.File) error
 }
@@ -121,8 +123,18 @@ func (c *copying) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.direct {
+		direct, err := out.Direct()
+		if err != nil {
+			return err
+		}
+		defer direct.Close()
+		if c.execution.Output.Direct, err = c.worker.Grant(direct, job.Write, ceiling); err != nil {
+			return err
+		}
+	}
 	c.progress.begin()
-	_, err = c.worker.Execute(ctx, &c.execution, c.progress.update)
+	_, err = c.worker.Execute(ctx, &c.execution, c.progress.update, c.warn)
 	if err != nil {
 		c.progress.abandon()
 		return c.explain(err)
@@ -133,6 +145,26 @@ func (c *copying) run(ctx context.Context) (err error) {
 	}
 	c.progress.end()
 	return nil
+}
+
+// warn tells of a sector that was taken for zeros.
+func (c *copying) warn(w job.Warning) {
+	if c.quiet {
+		return
+	}
+	what := "error while reading"
+	if w.Status {
+		what = "error while reading block status at"
+	}
+	if w.Failure == nil {
+		c.say(fmt.Sprintf("warning: there are more sectors that cannot be read, from offset %d on", w.Offset))
+		return
+	}
+	errno := syscall.Errno(w.Failure.Errno)
+	if errno == 0 {
+		errno = syscall.EIO
+	}
+	c.say(fmt.Sprintf("warning: %s offset %d: %s", what, w.Offset, strerror.Errno(errno)))
 }
 
 // createError says why the output cannot be made.

@@ -75,6 +75,12 @@ func Create(name string, o Options) (*File, error) {
 // File is what to write to: open for writing only.
 func (f *File) File() *os.File { return f.file }
 
+// Direct opens the file once more, for writing past the page cache (O_DIRECT).
+// The error says that its file system does not have that.
+func (f *File) Direct() (*os.File, error) {
+	return localfile.Direct(f.file, unix.O_WRONLY)
+}
+
 // InPlace reports that the file is written under its own name, so that others
 // can see it before it is complete.
 func (f *File) InPlace() bool { return f.temp == "" }

@@ -297,11 +297,15 @@ func (w *Worker) Inspect(ctx context.Context, j job.Inspect) (*job.Inspection, e
 }
 
 // Execute has the worker carry out a copy. progress, which may be nil, is told
-// how far it has come.
-func (w *Worker) Execute(ctx context.Context, e *job.Execution, progress func(job.Progress)) (*job.Result, error) {
+// how far it has come, and warn, which may be, of sectors that were taken for
+// zeros.
+func (w *Worker) Execute(ctx context.Context, e *job.Execution, progress func(job.Progress), warn func(job.Warning)) (*job.Result, error) {
 	m, err := w.call(ctx, w.options.Timeout, &job.Message{Execute: e}, func(m *job.Message) bool {
-		if m.Progress != nil && progress != nil {
+		switch {
+		case m.Progress != nil && progress != nil:
 			progress(*m.Progress)
+		case m.Warning != nil && warn != nil && e.Salvage:
+			warn(*m.Warning)
 		}
 		return m.Result != nil
 	})
@@ -351,6 +355,7 @@ func (w *Worker) call(ctx context.Context, limit time.Duration, m *job.Message, 
 			return nil, w.ended(err)
 		}
 	}
+	warnings := 0
 	for {
 		m, fd, err := w.conn.Receive()
 		switch {
@@ -369,6 +374,16 @@ func (w *Worker) call(ctx context.Context, limit time.Duration, m *job.Message, 
 			}
 			if final(m) {
 				return nil, w.end(hostile("progress in place of an answer"))
+			}
+		case m.Warning != nil:
+			if warnings++; warnings > job.MaxWarnings || m.Warning.Offset < 0 {
+				return nil, w.end(hostile("warning %d, at %d", warnings, m.Warning.Offset))
+			}
+			if m.Warning.Failure != nil {
+				m.Warning.Failure = cleanError(m.Warning.Failure)
+			}
+			if final(m) {
+				return nil, w.end(hostile("a warning in place of an answer"))
 			}
 		case final(m):
 			return m, nil

@@ -1,6 +1,8 @@
 package differential
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -42,5 +44,64 @@ func TestConvertTakesOptionsAsQemuImgDoes(t *testing.T) {
 		"-O raw --bitmaps pattern.qcow2 out",
 	} {
 		w.compare(t, append([]string{"convert"}, strings.Fields(line)...)...)
+	}
+}
+
+// With --salvage each sector that cannot be read is told of, and is zeros.
+func TestConvertSalvagesAsQemuImgDoes(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, func(folder string) {
+		m := maker{t: t, dir: folder}
+		m.convert("text.raw", "broken.qcow2", "-c", "-O", "qcow2")
+		f, err := os.OpenFile(filepath.Join(folder, "broken.qcow2"), os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		// The first compressed cluster comes behind five others.
+		if _, err := f.WriteAt([]byte{0, 0, 0, 0, 0, 5, 2, 0}, 5<<16+8); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, line := range []string{
+		"--salvage broken.qcow2 out",
+		"--salvage -q broken.qcow2 out",
+		"--salvage -S 0 broken.qcow2 out",
+		"--salvage -O qcow2 broken.qcow2 out",
+		"--salvage pattern.raw broken.qcow2 out",
+		"--salvage chain5.qcow2 out",
+	} {
+		w.compare(t, append([]string{"convert"}, strings.Fields(line)...)...)
+	}
+}
+
+// Cache modes, limits and the rest that is for speed do not change the bytes.
+func TestConvertTakesWhatIsForSpeed(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, nil)
+	for _, line := range []string{
+		"-t none -T none",
+		"-t directsync -T directsync",
+		"-t writethrough -T writethrough",
+		"-t writeback -T unsafe",
+		"-t none -t unsafe",
+		"-r 100M",
+		"-r 0",
+		"-C",
+		"-C -W -m 16",
+		"-t bogus",
+		"-T bogus",
+		"-n -t bogus",
+	} {
+		for _, files := range []string{"text.raw out", "odd.raw zlib.qcow2 out", "-O qcow2 chain5.qcow2 out"} {
+			w.compare(t, append([]string{"convert"}, strings.Fields(line+" "+files)...)...)
+		}
+	}
+	for value, text := range map[string]string{
+		"0":  "Invalid number of coroutines specified. Must be between 1 and 16.",
+		"17": "Invalid number of coroutines specified. Must be between 1 and 16.",
+		"x":  "Invalid number of coroutines specified: 'x'",
+	} {
+		w.diverge(t, &divergence{1, text}, "convert", "-m", value, "text.raw", "out")
 	}
 }
