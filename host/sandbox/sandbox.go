@@ -98,6 +98,9 @@ func Start(ctx context.Context, o Options) (*Worker, error) {
 	if o.Memory < MinMemory || o.Memory > MaxMemory {
 		return nil, fmt.Errorf("a worker can have from %d to %d MiB of memory, not %d", MinMemory>>20, MaxMemory>>20, o.Memory>>20)
 	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if o.Wall != Auto {
 		w, err := start(ctx, o.Wall, o)
 		switch {
