@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"runtime"
 	"sync"
 
@@ -107,7 +108,7 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 	if x.Options.Compress {
 		c.compressor = w.(disk.Compressor) // as WriterOptions says
 	}
-	c.sparse = max(x.SparseSize, c.unit)
+	c.setSparse(x.SparseSize)
 	c.progress.report = x.Progress
 	c.pacer.rate = x.Rate
 	if err := c.run(ctx, workers(x.Workers)); err != nil {
@@ -123,6 +124,19 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 		}
 	}
 	return c.result, nil
+}
+
+// setSparse decides which zeros are left out, as qemu-img does: they are looked
+// for in blocks of a power of two, and a compressed unit is stored as a whole.
+func (c *copier) setSparse(n int64) {
+	if n == 0 {
+		n = 4096
+	}
+	c.block, c.sparse = c.unit, c.unit
+	if c.compressor == nil {
+		c.block = max(c.unit, 1<<(bits.Len64(uint64(n))-1))
+		c.sparse = max(n, c.unit)
+	}
 }
 
 func workers(n int) int {
@@ -206,6 +220,7 @@ type copier struct {
 	compressor disk.Compressor // nil stores content as it is
 	target     disk.Target
 	unit       int64
+	block      int64 // in which zeros are looked for
 	sparse     int64
 
 	planning sync.Mutex // held while a piece is planned
@@ -468,7 +483,7 @@ func (c *copier) move(p *piece, placed func()) (Result, error) {
 	}
 	runs := []run{{end: p.length}}
 	if !c.dense {
-		runs = findZeros(content, c.unit, c.sparse)
+		runs = findZeros(content, p.off, c.block, c.sparse)
 	}
 	if c.compressor != nil {
 		return c.compress(p, content, runs, placed)

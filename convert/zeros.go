@@ -11,18 +11,21 @@ type run struct {
 	zero       bool
 }
 
-// findZeros splits content into runs, in order: zeros, of whole units and at
-// least sparse bytes, or to the end; and everything else.
-func findZeros(content []byte, unit, sparse int64) []run {
+// findZeros splits the content at off into runs, in order: zeros, of whole
+// blocks (which lie at multiples of their size, a power of two), and everything
+// else. A run of zeros of less than sparse bytes is left with what is before it
+// unless it goes to the end.
+func findZeros(content []byte, off, block, sparse int64) []run {
 	var runs []run
 	n := int64(len(content))
+	next := func(at int64) int64 { return min(at+block-(off+at)%block, n) }
 	for start := int64(0); start < n; {
-		zero := allZero(content[start:min(start+unit, n)])
-		end := min(start+unit, n)
-		for end < n && allZero(content[end:min(end+unit, n)]) == zero {
-			end = min(end+unit, n)
+		end := next(start)
+		zero := allZero(content[start:end])
+		for end < n && allZero(content[end:next(end)]) == zero {
+			end = next(end)
 		}
-		if zero && end-start < sparse && end < n {
+		if zero && end-start < sparse && start > 0 && end < n {
 			zero = false
 		}
 		if k := len(runs) - 1; k >= 0 && runs[k].zero == zero {

@@ -29,6 +29,7 @@ func newCompressor(w *writer) (*compressor, error) {
 	if w.version < 3 && w.compression != compressionZlib {
 		return nil, disk.Unsupportedf(formatName, "compression type %d needs version 3", w.compression)
 	}
+	w.shares, w.stored = map[int64][]byte{}, map[int64]bool{}
 	return &compressor{writer: w}, nil
 }
 
@@ -96,7 +97,7 @@ func (e *flateEncoder) encode(dst, p []byte) ([]byte, error) {
 // PlaceCompressed puts n bytes right behind the last compressed cluster if it
 // can, else at the start of a cluster of the file.
 func (c *compressor) PlaceCompressed(off, n int64) (int64, error) {
-	if err := c.load(off / (c.clusterSize / c.entrySize * c.clusterSize)); err != nil {
+	if err := c.load(off / c.span); err != nil {
 		return 0, err
 	}
 	at, end := c.tail, c.tail+n
@@ -106,35 +107,67 @@ func (c *compressor) PlaceCompressed(off, n int64) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if at%c.clusterSize == 0 || first != at/c.clusterSize+1 || !c.mayShare(at/c.clusterSize) {
+		if at%c.clusterSize == 0 || first != at/c.clusterSize+1 {
 			at = first * c.clusterSize
 		}
 	}
-	if at%c.clusterSize != 0 {
-		c.share(at / c.clusterSize)
+	for cluster := at / c.clusterSize; cluster <= (at+n-1)/c.clusterSize; cluster++ {
+		if err := c.share(cluster); err != nil {
+			return 0, err
+		}
 	}
 	// Another one may follow in the cluster that this one ends in.
-	if c.tail = at + n; !c.mayShare((c.tail - 1) / c.clusterSize) {
+	if c.tail = at + n; c.shared((c.tail-1)/c.clusterSize) == c.mostShared() {
 		c.tail = 0
 	}
+	c.reach((at + n + disk.SectorSize - 1) / disk.SectorSize * disk.SectorSize)
 	x := 62 - (c.clusterBits - 8)
 	sectors := uint64((at+n-1)/disk.SectorSize - at/disk.SectorSize)
-	c.setEntry(off/c.clusterSize, entryCompressed|sectors<<x|uint64(at))
+	c.setEntry(off, entryCompressed|sectors<<x|uint64(at))
 	return at, nil
 }
 
-// mayShare reports whether a cluster of the file can be counted once more: its
-// refcount block is the current one, and has room for the number.
-func (c *compressor) mayShare(cluster int64) bool {
-	index := cluster - int64(len(c.blocks)-1)*c.refsPerBlock()
-	most := uint64(1)<<(1<<c.refcountOrder) - 1 // all ones, also for 64 bits
-	return index >= 0 && refcount(c.counts, c.refcountOrder, index) < most
+// mostShared is the greatest refcount, all ones also with 64 bits.
+func (c *compressor) mostShared() uint64 { return 1<<(1<<c.refcountOrder) - 1 }
+
+// shared returns how many compressed clusters are in a cluster of the file.
+func (c *compressor) shared(cluster int64) uint64 {
+	block := c.shares[cluster/c.refsPerBlock]
+	if block == nil {
+		return 0
+	}
+	return refcount(block, c.refcountOrder, cluster%c.refsPerBlock)
 }
 
-// share counts another compressed cluster in a cluster of the file.
-func (c *compressor) share(cluster int64) {
-	index := cluster - int64(len(c.blocks)-1)*c.refsPerBlock()
-	setRefcount(c.counts, c.refcountOrder, index, refcount(c.counts, c.refcountOrder, index)+1)
+// share counts another compressed cluster in a cluster of the file. Refcount
+// blocks that nothing more is counted in are written.
+func (c *compressor) share(cluster int64) error {
+	block := cluster / c.refsPerBlock
+	if c.shares[block] == nil {
+		if err := c.storeShares(block - 1); err != nil {
+			return err
+		}
+		c.shares[block] = make([]byte, c.clusterSize)
+	}
+	setRefcount(c.shares[block], c.refcountOrder, cluster%c.refsPerBlock, c.shared(cluster)+1)
+	return nil
+}
+
+// storeShares writes the refcount blocks before end that are complete.
+func (c *compressor) storeShares(end int64) error {
+	for block := range c.shares {
+		if block >= end || c.stored[block] || !c.isUsed(block) {
+			continue
+		}
+		p := make([]byte, c.clusterSize)
+		c.encodeRefcounts(p, block)
+		if err := c.write(p, c.blocks[block]*c.clusterSize); err != nil {
+			return err
+		}
+		c.stored[block] = true
+		delete(c.shares, block)
+	}
+	return nil
 }
 
 // refcount returns an entry of a refcount block.

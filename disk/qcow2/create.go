@@ -2,13 +2,18 @@ package qcow2
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
+	"slices"
 	"strconv"
 
-	"instar/disk"
 	"instar/internal/qemunum"
 )
+
+// subclusters is how many subclusters a cluster has with extended L2 entries.
+const subclusters = 32
 
 // createOptions are the options of a new image (-o), as qemu-img names them.
 type createOptions struct {
@@ -21,130 +26,179 @@ type createOptions struct {
 	compression   uint8
 	backingFile   string
 	backingFormat string
+	dataFile      string
+	dataFileRaw   bool
+	encryption    string // "", aes or luks
 }
 
+// knownOptions are the options of a new image by name.
+var knownOptions = map[string]bool{
+	"size": true, "compat": true, "cluster_size": true, "refcount_bits": true, "extended_l2": true,
+	"lazy_refcounts": true, "preallocation": true, "compression_type": true, "backing_file": true,
+	"backing_fmt": true, "data_file": true, "data_file_raw": true, "encryption": true, "encrypt.format": true,
+	"encrypt.key-secret": true, "encrypt.cipher-alg": true, "encrypt.cipher-mode": true, "encrypt.ivgen-alg": true,
+	"encrypt.ivgen-hash-alg": true, "encrypt.hash-alg": true, "encrypt.iter-time": true,
+}
+
+// parseCreateOptions reads the options in the order in which qemu-img does, so
+// that of several errors the same one is named.
 func parseCreateOptions(values map[string]string) (*createOptions, error) {
-	o := &createOptions{version: 3, clusterBits: 16, refcountOrder: 4, preallocation: "off"}
-	explicitRefcount := false
-	for name, value := range values {
-		var err error
-		switch name {
-		case "size": // the source's size counts
-		case "compat":
-			err = o.setCompat(value)
-		case "cluster_size":
-			err = o.setClusterSize(value)
-		case "refcount_bits":
-			explicitRefcount = true
-			err = o.setRefcountBits(value)
-		case "extended_l2":
-			o.extendedL2, err = parseBool(name, value)
-		case "lazy_refcounts":
-			o.lazyRefcounts, err = parseBool(name, value)
-		case "preallocation":
-			err = o.setPreallocation(value)
-		case "compression_type":
-			err = o.setCompression(value)
-		case "backing_file":
-			o.backingFile = value
-		case "backing_fmt":
-			o.backingFormat = value
-		case "data_file", "data_file_raw", "encryption", "encrypt.format", "encrypt.key-secret":
-			err = disk.Unsupportedf(formatName, "option '%s' is not supported yet", name)
-		default:
-			err = fmt.Errorf("Invalid parameter '%s'", name)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if !knownOptions[name] {
+			return nil, fmt.Errorf("Invalid parameter '%s'", name)
 		}
-		if err != nil {
+	}
+	o := &createOptions{version: 3, clusterBits: 16, refcountOrder: 4, preallocation: "off"}
+	var clusterSize, refcountBits uint64 = 1 << 16, 16
+	for _, read := range []func() error{
+		func() error { return readNumber(values, "cluster_size", &clusterSize) },
+		func() error { return readNumber(values, "refcount_bits", &refcountBits) },
+		func() error { return readBool(values, "extended_l2", &o.extendedL2) },
+		func() error { return readBool(values, "lazy_refcounts", &o.lazyRefcounts) },
+		func() error { return readBool(values, "data_file_raw", &o.dataFileRaw) },
+		func() error { return o.setEncryption(values) },
+		func() error { return o.setCompat(values) },
+		func() error { return o.setBacking(values) },
+		func() error { return o.setCipher(values) },
+		func() error { return o.setPreallocation(values) },
+		func() error { return o.setCompression(values) },
+		func() error { return o.check(clusterSize, refcountBits) },
+	} {
+		if err := read(); err != nil {
 			return nil, err
 		}
 	}
-	return o, o.check(explicitRefcount)
+	return o, nil
 }
 
-func parseBool(name, value string) (bool, error) {
-	switch value {
-	case "on", "yes", "true", "y":
-		return true, nil
-	case "off", "no", "false", "n":
-		return false, nil
-	}
-	return false, fmt.Errorf("Parameter '%s' expects 'on' or 'off'", name)
-}
-
-func (o *createOptions) setCompat(value string) error {
-	switch value {
-	case "0.10", "v2":
-		o.version = 2
-	case "1.1", "v3":
-		o.version = 3
-	default:
-		return fmt.Errorf("Parameter 'version' does not accept value '%s'", value)
-	}
-	return nil
-}
-
-func (o *createOptions) setClusterSize(value string) error {
-	n, err := qemunum.Parse(value)
-	if err != nil {
-		return fmt.Errorf("Parameter 'cluster_size' expects a non-negative number below 2^64")
-	}
-	if bits.OnesCount64(n) != 1 || n < 1<<minClusterBits || n > 1<<maxClusterBits {
-		return fmt.Errorf("Cluster size must be a power of two between %d and %dk", 1<<minClusterBits, 1<<(maxClusterBits-10))
-	}
-	o.clusterBits = uint32(bits.TrailingZeros64(n))
-	return nil
-}
-
-func (o *createOptions) setRefcountBits(value string) error {
-	n, err := strconv.ParseUint(value, 0, 64)
-	if err != nil {
-		return fmt.Errorf("Parameter 'refcount_bits' expects a number")
-	}
-	if n > 64 || bits.OnesCount64(n) != 1 {
-		return fmt.Errorf("Refcount width must be a power of two and may not exceed 64 bits")
-	}
-	o.refcountOrder = uint32(bits.TrailingZeros64(n))
-	return nil
-}
-
-func (o *createOptions) setPreallocation(value string) error {
-	switch value {
-	case "off", "metadata", "falloc", "full":
-		o.preallocation = value
+// readNumber reads a number in bytes or of bits.
+func readNumber(values map[string]string, name string, n *uint64) error {
+	value, ok := values[name]
+	if !ok {
 		return nil
 	}
-	return fmt.Errorf("Parameter 'preallocation' does not accept value '%s'", value)
-}
-
-func (o *createOptions) setCompression(value string) error {
-	switch value {
-	case "zlib":
-		o.compression = compressionZlib
-	case "zstd":
-		o.compression = compressionZstd
-	default:
-		return fmt.Errorf("Parameter 'compression-type' does not accept value '%s'", value)
+	var err error
+	if *n, err = qemunum.Parse(value); err != nil {
+		if *n, err = strconv.ParseUint(value, 10, 64); err != nil {
+			return fmt.Errorf("Parameter '%s' expects a number", name)
+		}
 	}
 	return nil
 }
 
-// check finds options that do not go together.
-func (o *createOptions) check(explicitRefcount bool) error {
-	if o.version < 3 {
-		switch {
-		case o.lazyRefcounts:
-			return fmt.Errorf("Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)")
-		case o.refcountOrder != 4:
-			return fmt.Errorf("Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)")
-		case o.extendedL2:
-			return fmt.Errorf("Extended L2 entries are only supported with compatibility level 1.1 and above (use version=v3 or greater)")
-		case o.compression != compressionZlib:
-			return fmt.Errorf("Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)")
+func readBool(values map[string]string, name string, b *bool) error {
+	switch value, ok := values[name]; {
+	case !ok:
+	case value == "on" || value == "yes" || value == "true" || value == "y":
+		*b = true
+	case value == "off" || value == "no" || value == "false" || value == "n":
+		*b = false
+	default:
+		return fmt.Errorf("Parameter '%s' expects 'on' or 'off'", name)
+	}
+	return nil
+}
+
+// oneOf reads a value that must be one of some.
+func oneOf(values map[string]string, name, shown string, v *string, allowed ...string) error {
+	value, ok := values[name]
+	if !ok {
+		return nil
+	}
+	if !slices.Contains(allowed, value) {
+		return fmt.Errorf("Parameter '%s' does not accept value '%s'", shown, value)
+	}
+	*v = value
+	return nil
+}
+
+func (o *createOptions) setCompat(values map[string]string) error {
+	compat := "v3"
+	err := oneOf(values, "compat", "version", &compat, "0.10", "1.1", "v2", "v3")
+	if compat == "0.10" || compat == "v2" {
+		o.version = 2
+	}
+	return err
+}
+
+func (o *createOptions) setBacking(values map[string]string) error {
+	o.backingFile, o.dataFile = values["backing_file"], values["data_file"]
+	return oneOf(values, "backing_fmt", "backing-fmt", &o.backingFormat, backingFormats...)
+}
+
+// backingFormats are the drivers that QEMU 7.2 lets be named as a backing
+// file's.
+var backingFormats = []string{
+	"bochs", "cloop", "dmg", "file", "host_device", "luks", "parallels", "qcow", "qcow2", "qed", "raw", "vdi", "vhdx",
+	"vmdk", "vpc",
+}
+
+func (o *createOptions) setPreallocation(values map[string]string) error {
+	return oneOf(values, "preallocation", "preallocation", &o.preallocation, "off", "metadata", "falloc", "full")
+}
+
+func (o *createOptions) setCompression(values map[string]string) error {
+	kind := "zlib"
+	err := oneOf(values, "compression_type", "compression-type", &kind, "zlib", "zstd")
+	if kind == "zstd" {
+		o.compression = compressionZstd
+	}
+	return err
+}
+
+// check finds values that are out of range and options that do not go together,
+// in qemu-img's order.
+func (o *createOptions) check(clusterSize, refcountBits uint64) error {
+	for _, wrong := range []struct {
+		is   bool
+		text string
+	}{
+		{
+			o.extendedL2 && o.version < 3,
+			"Extended L2 entries are only supported with compatibility level 1.1 and above (use version=v3 or greater)",
+		},
+		{
+			bits.OnesCount64(clusterSize) != 1 || clusterSize < 1<<minClusterBits || clusterSize > 1<<maxClusterBits,
+			fmt.Sprintf("Cluster size must be a power of two between %d and %dk", 1<<minClusterBits, 1<<(maxClusterBits-10)),
+		},
+		{
+			o.extendedL2 && clusterSize < 1<<14,
+			"Extended L2 entries are only supported with cluster sizes of at least 16384 bytes",
+		},
+		{
+			o.backingFile != "" && o.preallocation != "off" && !o.extendedL2,
+			"Backing file and preallocation can only be used at the same time if extended_l2 is on",
+		},
+		{o.backingFile == "" && o.backingFormat != "", "Backing format cannot be used without backing file"},
+		{
+			o.lazyRefcounts && o.version < 3,
+			"Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)",
+		},
+		{
+			bits.OnesCount64(refcountBits) != 1 || refcountBits > 64,
+			"Refcount width must be a power of two and may not exceed 64 bits",
+		},
+		{
+			refcountBits != 16 && o.version < 3,
+			"Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)",
+		},
+		{o.dataFileRaw && o.dataFile == "", "data-file-raw requires data-file"},
+		{o.dataFileRaw && o.backingFile != "", "Backing file and data-file-raw cannot be used at the same time"},
+		{
+			o.dataFile != "" && o.version < 3,
+			"External data files are only supported with compatibility level 1.1 and above (use version=v3 or greater)",
+		},
+		{
+			o.compression != compressionZlib && o.version < 3,
+			"Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)",
+		},
+	} {
+		if wrong.is {
+			return errors.New(wrong.text)
 		}
 	}
-	if o.extendedL2 && o.clusterBits < 14 {
-		return fmt.Errorf("Extended L2 entries are only supported with cluster sizes of at least 16384 bytes")
-	}
+	o.clusterBits = uint32(bits.TrailingZeros64(clusterSize))
+	o.refcountOrder = uint32(bits.TrailingZeros64(refcountBits))
 	return nil
 }
 
@@ -179,8 +233,8 @@ func (w *writer) encodeHeader() ([]byte, error) {
 	be.PutUint64(p[24:], uint64(w.size))
 	be.PutUint32(p[36:], uint32(len(w.l1)))
 	be.PutUint64(p[40:], uint64(w.l1At*w.clusterSize))
-	be.PutUint64(p[48:], uint64(w.reftableAt*w.clusterSize))
-	be.PutUint32(p[56:], uint32(w.reftableClusters))
+	be.PutUint64(p[48:], uint64(w.tableAt*w.clusterSize))
+	be.PutUint32(p[56:], uint32(w.tableSize))
 	at := v2HeaderLength
 	if w.version >= 3 {
 		at = newHeaderLength

@@ -3,39 +3,48 @@ package qcow2
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"instar/disk"
 )
 
 // A writer lays an image out as qemu-img does for content that comes in order:
 // header, refcount table, refcount block and L1 table, and from there on each
-// L2 table before its clusters. Every cluster up to the end is in use. A
-// refcount block that is missing for some clusters comes behind them.
+// L2 table before its clusters; see [space] for refcount blocks.
 //
-// An L2 table is written when the next one begins, the header at the very end.
+// An L2 table is written when the next one begins, refcounts and the L1 table at
+// the end, and the header last.
 type writer struct {
 	*createOptions
-	target      disk.Target
-	size        int64
-	dense       bool
-	clusterSize int64
-	entrySize   int64 // of an L2 entry
+	*space
+	target    disk.Target
+	size      int64
+	dense     bool
+	unit      int64
+	entrySize int64 // of an L2 entry
+	span      int64 // bytes of the disk that an L2 table maps
 
-	end    int64 // first cluster that is not in use
-	length int64 // of the file, as far as content goes
+	length int64 // of the file, as far as something is stored
 	l1     []uint64
 	l1At   int64 // cluster
 	table  []byte
-	index  int64 // of the L2 table in table; -1 is none
-	tail   int64 // offset behind the last compressed cluster; 0 is none
+	index  int64            // of the L2 table in table; -1 is none
+	tail   int64            // offset behind the last compressed cluster; 0 is none
+	shares map[int64][]byte // refcounts of what holds compressed clusters, by refcount block
+	stored map[int64]bool   // refcount blocks that have been written
+	full   []byte           // a refcount block of ones
 
-	blocks           []int64 // refcount blocks, by index: cluster
-	counts           []byte  // content of the last of them
-	counted          int64   // clusters before it have been counted
-	first            []byte  // content of the first, if it is not the last
-	reftableAt       int64
-	reftableClusters int64
+	last    piece // what was laid out last
+	pending piece // laid out, and not asked for yet
+	ahead   *preallocation
 }
+
+// A piece is n bytes of the disk at off, which are stored at offset at.
+type piece struct{ off, at, n int64 }
+
+// requestSize is the length in bytes of what qemu-img convert writes at once. It
+// shows in where clusters go when some before the end are free.
+const requestSize = 2 << 20
 
 // create begins an image. Nothing that is written before Finish makes a header.
 func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
@@ -45,36 +54,35 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	}
 	w := &writer{
 		createOptions: options,
+		space:         newSpace(options.clusterBits, options.refcountOrder),
 		target:        t,
 		size:          size,
-		dense:         o.Dense || options.preallocation != "off",
-		clusterSize:   1 << options.clusterBits,
+		dense:         o.Dense,
 		entrySize:     8,
 		index:         -1,
 	}
+	w.unit = w.clusterSize
 	if w.extendedL2 {
 		w.entrySize = 16
+		if !o.Compress {
+			w.unit = w.clusterSize / subclusters
+		}
 	}
-	span := w.clusterSize / w.entrySize * w.clusterSize // of one L2 table
-	tables := (size + span - 1) / span
-	if size > 1<<62 || tables > maxL1Size/8 {
-		return nil, errors.New("Image size too large for file format (try using a larger cluster size)") //nolint:staticcheck // qemu-img's text
+	w.retire = w.writeReftable
+	if o.Compress && w.preallocation != "off" {
+		return nil, errors.New("Compression and preallocation not supported at the same time") //nolint:staticcheck // qemu-img's text
+	}
+	w.span = w.clusterSize / w.entrySize * w.clusterSize
+	if size > 1<<62 || (size+w.span-1)/w.span > maxL1Size/8 {
+		return nil, errors.New("Could not resize image: Image size too large for file format") //nolint:staticcheck // qemu-img's text
 	}
 	if !o.Existing {
 		if err := t.Truncate(0); err != nil {
 			return nil, err
 		}
 	}
-	w.reftableAt, w.reftableClusters = 1, 1
-	if _, err := w.alloc(2); err != nil { // the first refcount block comes behind
+	if err := w.begin(); err != nil {
 		return nil, err
-	}
-	if tables > 0 {
-		w.l1 = make([]uint64, tables)
-		if w.l1At, err = w.alloc((tables*8 + w.clusterSize - 1) / w.clusterSize); err != nil {
-			return nil, err
-		}
-		w.length = w.l1At*w.clusterSize + tables*8 // as it is if nothing comes behind
 	}
 	if o.Compress {
 		return newCompressor(w)
@@ -82,99 +90,122 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	return w, nil
 }
 
-func (w *writer) Unit() int64 { return w.clusterSize }
-
-// refsPerBlock returns how many clusters a refcount block speaks for.
-func (w *writer) refsPerBlock() int64 { return w.clusterSize << 3 >> w.refcountOrder }
-
-// alloc takes n clusters into use, and the refcount blocks that they need.
-func (w *writer) alloc(n int64) (int64, error) {
-	at := w.end
-	w.end += n
-	w.tail = 0
-	for (w.end-1)/w.refsPerBlock() >= int64(len(w.blocks)) {
-		if err := w.nextBlock(); err != nil {
-			return 0, err
-		}
-		w.blocks = append(w.blocks, w.end)
-		w.end++
-	}
-	w.count(w.end)
-	return at, nil
-}
-
-// nextBlock completes the last refcount block and begins another.
-func (w *writer) nextBlock() error {
-	n := int64(len(w.blocks))
-	if n > 0 {
-		w.count(n * w.refsPerBlock())
-		if n == 1 {
-			w.first = w.counts // written last: a cluster of it may yet be given up
-		} else if _, err := w.target.WriteAt(w.counts, w.blocks[n-1]*w.clusterSize); err != nil {
+// begin lays out what a new image has before there is content.
+func (w *writer) begin() error {
+	w.length = 3 * w.clusterSize
+	if tables := (w.size + w.span - 1) / w.span; tables > 0 {
+		w.l1 = make([]uint64, tables)
+		var err error
+		if w.l1At, err = w.alloc(w.clusters(tables * 8)); err != nil {
 			return err
 		}
+		w.reach(w.l1At*w.clusterSize + tables*8)
 	}
-	w.counts = make([]byte, w.clusterSize)
+	if err := w.preallocate(); err != nil {
+		return err
+	}
+	if w.ahead == nil {
+		w.next = 0 // qemu-img opens the image anew
+	}
 	return nil
 }
 
-// count sets the refcounts of clusters that are in use, up to end, to 1.
-func (w *writer) count(end int64) {
-	base := int64(len(w.blocks)-1) * w.refsPerBlock()
-	end = min(end, base+w.refsPerBlock())
-	for ; w.counted < end; w.counted++ {
-		setRefcount(w.counts, w.refcountOrder, w.counted-base, 1)
+// clusters returns how many clusters n bytes take.
+func (w *writer) clusters(n int64) int64 { return (n + w.clusterSize - 1) / w.clusterSize }
+
+// reach has the file be as long as that.
+func (w *writer) reach(length int64) { w.length = max(w.length, length) }
+
+func (w *writer) Unit() int64 { return w.unit }
+
+// Place gives clusters to content, as many as lie in a row.
+func (w *writer) Place(off, n int64) (at, placed int64, err error) {
+	if w.ahead != nil {
+		return w.placePreallocated(off, n)
 	}
+	for placed < n {
+		p := w.pending
+		w.pending = piece{}
+		if p.n == 0 || p.off != off+placed {
+			if p, err = w.layOut(off+placed, n-placed); err != nil {
+				return 0, 0, err
+			}
+		}
+		if placed > 0 && p.at != at+placed {
+			w.pending = p
+			break
+		}
+		if placed == 0 {
+			at = p.at
+		}
+		placed += p.n
+	}
+	return at, placed, nil
 }
 
-// setRefcount sets an entry of a refcount block.
-func setRefcount(block []byte, order uint32, index int64, n uint64) {
-	switch {
-	case order < 3:
-		width := int64(1) << order
-		shift := index * width % 8
-		mask := byte(1<<width-1) << shift
-		block[index*width/8] = block[index*width/8]&^mask | byte(n)<<shift
-	default:
-		bytes := int64(1) << (order - 3)
-		for k := range bytes {
-			block[index*bytes+k] = byte(n >> (8 * (bytes - 1 - k)))
+// layOut gives clusters to the first of n bytes at off, as qemu-img does for a
+// request of its own size.
+func (w *writer) layOut(off, n int64) (piece, error) {
+	n = min(n, requestSize-off%requestSize)
+	follows := off%requestSize != 0 && w.last.n > 0 && off == w.last.off+w.last.n
+	p, err := w.allocate(off, n, follows)
+	if err != nil {
+		return p, err
+	}
+	w.mark(p)
+	w.last = p
+	return p, nil
+}
+
+// allocate gives clusters to the first of n bytes at off. If that follows the
+// last piece, it is to do so in the file as well.
+func (w *writer) allocate(off, n int64, follows bool) (piece, error) {
+	slice := min(w.clusterSize, 4096) / w.entrySize * w.clusterSize // that QEMU has in memory of a table
+	n = min(n, slice-off%slice)
+	if err := w.load(off / w.span); err != nil {
+		return piece{}, err
+	}
+	in := off % w.clusterSize
+	if host := int64(w.entry(off) & offsetMask); host != 0 {
+		return piece{off, host + in, min(n, w.clusterSize-in)}, nil
+	}
+	count := w.clusters(in + n)
+	var at, got int64
+	var err error
+	if follows && (w.last.at+w.last.n)%w.clusterSize == 0 {
+		at = (w.last.at + w.last.n) / w.clusterSize
+		if got, err = w.allocAt(at, count); err != nil {
+			return piece{}, err
 		}
 	}
+	if got == 0 {
+		if at, err = w.alloc(count); err != nil {
+			return piece{}, err
+		}
+		got = count
+	}
+	w.tail = 0
+	for k := range got {
+		w.setEntry(off+k*w.clusterSize, entryCopied|uint64((at+k)*w.clusterSize))
+	}
+	if !w.extendedL2 {
+		w.reach((at + got) * w.clusterSize)
+	}
+	return piece{off, at*w.clusterSize + in, min(n, got*w.clusterSize-in)}, nil
 }
 
-// Place gives clusters to content, as many in a row as one L2 table maps.
-func (w *writer) Place(off, n int64) (at, placed int64, err error) {
-	span := w.clusterSize / w.entrySize * w.clusterSize
-	placed = min(n, span-off%span)
-	if err := w.load(off / span); err != nil {
-		return 0, 0, err
+// mark notes that content is stored in the subclusters of a piece.
+func (w *writer) mark(p piece) {
+	if !w.extendedL2 {
+		return
 	}
-	clusters := (placed + w.clusterSize - 1) / w.clusterSize
-	first, err := w.alloc(clusters)
-	if err != nil {
-		return 0, 0, err
+	sub := w.clusterSize / subclusters
+	for off := p.off; off < p.off+p.n; off += sub {
+		bitmap := w.table[w.entryAt(off)+8:][:8]
+		bit := uint64(1) << (off % w.clusterSize / sub)
+		binary.BigEndian.PutUint64(bitmap, binary.BigEndian.Uint64(bitmap)&^(bit<<32)|bit)
 	}
-	for k := range clusters {
-		w.setEntry(off/w.clusterSize+k, entryCopied|uint64((first+k)*w.clusterSize))
-	}
-	w.length = w.end * w.clusterSize
-	if short := placed % w.clusterSize; w.extendedL2 && short > 0 {
-		w.limitSubclusters(off/w.clusterSize+clusters-1, short)
-	}
-	return first * w.clusterSize, placed, nil
-}
-
-// limitSubclusters leaves only those subclusters of the last cluster allocated
-// that the disk has something in.
-func (w *writer) limitSubclusters(cluster, n int64) {
-	sub := w.clusterSize / 32
-	used := (n + sub - 1) / sub
-	p := w.table[cluster%(w.clusterSize/w.entrySize)*w.entrySize:]
-	binary.BigEndian.PutUint64(p[8:], 1<<used-1)
-	if at := int64(binary.BigEndian.Uint64(p) & offsetMask); at/w.clusterSize == w.end-1 {
-		w.length = at + used*sub
-	}
+	w.reach((p.at + p.n + sub - 1) / sub * sub)
 }
 
 // load makes the L2 table of that index the current one.
@@ -189,6 +220,7 @@ func (w *writer) load(index int64) error {
 	if err != nil {
 		return err
 	}
+	w.tail = 0
 	w.index = index
 	w.table = make([]byte, w.clusterSize)
 	w.l1[index] = entryCopied | uint64(at*w.clusterSize)
@@ -200,18 +232,23 @@ func (w *writer) flush() error {
 	if w.index < 0 {
 		return nil
 	}
-	_, err := w.target.WriteAt(w.table, int64(w.l1[w.index]&offsetMask))
+	return w.write(w.table, int64(w.l1[w.index]&offsetMask))
+}
+
+// write writes metadata.
+func (w *writer) write(p []byte, at int64) error {
+	w.reach(at + int64(len(p)))
+	_, err := w.target.WriteAt(p, at)
 	return err
 }
 
-// setEntry sets the L2 entry of a cluster. With subclusters all of them are
-// allocated, but for a compressed cluster, which has none.
-func (w *writer) setEntry(cluster int64, entry uint64) {
-	p := w.table[cluster%(w.clusterSize/w.entrySize)*w.entrySize:]
-	binary.BigEndian.PutUint64(p, entry)
-	if w.extendedL2 && entry&entryCompressed == 0 {
-		binary.BigEndian.PutUint64(p[8:], 1<<32-1)
-	}
+// entryAt returns where in its L2 table the entry is of the cluster that has off.
+func (w *writer) entryAt(off int64) int64 { return off % w.span / w.clusterSize * w.entrySize }
+
+func (w *writer) entry(off int64) uint64 { return binary.BigEndian.Uint64(w.table[w.entryAt(off):]) }
+
+func (w *writer) setEntry(off int64, entry uint64) {
+	binary.BigEndian.PutUint64(w.table[w.entryAt(off):], entry)
 }
 
 // Zero leaves clusters out, unless all of the space is to be allocated or
@@ -231,36 +268,47 @@ func (w *writer) zeroClusters(off, n int64) error {
 	if w.version < 3 {
 		return errors.ErrUnsupported
 	}
-	for end := off + n; off < end; off += w.clusterSize {
-		if err := w.load(off / (w.clusterSize / w.entrySize * w.clusterSize)); err != nil {
+	for end := off + n; off < end; off += w.unit {
+		if err := w.loadFor(off); err != nil {
 			return err
 		}
-		p := w.table[off/w.clusterSize%(w.clusterSize/w.entrySize)*w.entrySize:]
-		if w.extendedL2 {
-			binary.BigEndian.PutUint64(p[8:], (1<<32-1)<<32)
-		} else {
-			binary.BigEndian.PutUint64(p, entryZero)
+		if !w.extendedL2 {
+			w.setEntry(off, w.entry(off)|entryZero)
+			continue
+		}
+		bitmap := w.table[w.entryAt(off)+8:][:8]
+		sub := w.clusterSize / subclusters
+		for at := off; at < min(off+w.unit, (end+sub-1)/sub*sub); at += sub {
+			bit := uint64(1) << (32 + at%w.clusterSize/sub)
+			binary.BigEndian.PutUint64(bitmap, binary.BigEndian.Uint64(bitmap)|bit)
 		}
 	}
 	return nil
 }
 
-// Finish writes the tables, and the header last.
-func (w *writer) Finish() error {
-	if err := w.flush(); err != nil {
+// loadFor makes the L2 table current that has off, in the order in which tables
+// are made.
+func (w *writer) loadFor(off int64) error {
+	if w.ahead != nil {
+		_, err := w.preallocated(off)
 		return err
 	}
-	if err := w.growReftable(); err != nil {
+	return w.load(off / w.span)
+}
+
+// Finish writes the tables, and the header last.
+func (w *writer) Finish() error {
+	if err := w.finishPreallocation(); err != nil {
+		return err
+	}
+	if err := w.flush(); err != nil {
 		return err
 	}
 	if err := w.writeRefcounts(); err != nil {
 		return err
 	}
-	if err := w.writeNumbers(w.l1, w.l1At); err != nil {
+	if err := w.writeL1(); err != nil {
 		return err
-	}
-	if w.end*w.clusterSize-w.length >= w.clusterSize { // something came behind the content
-		w.length = w.end * w.clusterSize
 	}
 	if err := w.target.Truncate(w.length); err != nil {
 		return err
@@ -273,51 +321,100 @@ func (w *writer) Finish() error {
 	return err
 }
 
-// growReftable moves the refcount table to the end if it has more blocks than
-// its first cluster has room for.
-func (w *writer) growReftable() error {
-	perCluster := w.clusterSize / 8
-	for int64(len(w.blocks)) > w.reftableClusters*perCluster {
-		n := (int64(len(w.blocks))+perCluster-1)/perCluster + 1 // it may need another block itself
-		at, err := w.alloc(n)
-		if err != nil {
-			return err
-		}
-		if w.reftableClusters > 1 {
-			return errors.New("refcount table grew out of its bounds")
-		}
-		w.reftableAt, w.reftableClusters = at, n
-		setRefcount(w.first, w.refcountOrder, 1, 0) // where it was
+func (w *writer) writeL1() error {
+	if len(w.l1) == 0 {
+		return nil
 	}
-	return nil
+	return w.write(encodeNumbers(w.l1), w.l1At*w.clusterSize)
 }
 
-func (w *writer) writeRefcounts() error {
-	last := len(w.blocks) - 1
-	if _, err := w.target.WriteAt(w.counts, w.blocks[last]*w.clusterSize); err != nil {
-		return err
-	}
-	if last > 0 {
-		if _, err := w.target.WriteAt(w.first, w.blocks[0]*w.clusterSize); err != nil {
-			return err
-		}
-	}
-	offsets := make([]uint64, len(w.blocks))
-	for i, b := range w.blocks {
-		offsets[i] = uint64(b * w.clusterSize)
-	}
-	return w.writeNumbers(offsets, w.reftableAt)
-}
-
-// writeNumbers writes a table at a cluster.
-func (w *writer) writeNumbers(table []uint64, at int64) error {
+// encodeNumbers returns a table as it is stored.
+func encodeNumbers(table []uint64) []byte {
 	p := make([]byte, 0, len(table)*8)
 	for _, v := range table {
 		p = binary.BigEndian.AppendUint64(p, v)
 	}
-	if len(p) == 0 {
-		return nil
+	return p
+}
+
+// writeRefcounts writes the refcount blocks and their table.
+func (w *writer) writeRefcounts() error {
+	p := make([]byte, w.clusterSize)
+	for index, at := range w.blocks {
+		if at == 0 {
+			continue
+		}
+		if w.stored[int64(index)] {
+			continue
+		}
+		w.encodeRefcounts(p, int64(index))
+		if err := w.write(p, at*w.clusterSize); err != nil {
+			return err
+		}
 	}
-	_, err := w.target.WriteAt(p, at*w.clusterSize)
-	return err
+	return w.writeReftable(w.tableAt, w.blocks)
+}
+
+// writeReftable writes a refcount table that has those blocks, to its end.
+func (w *writer) writeReftable(at int64, blocks []int64) error {
+	table := make([]uint64, w.tableEntries)
+	for i, b := range blocks {
+		table[i] = uint64(b * w.clusterSize)
+	}
+	return w.write(encodeNumbers(table), at*w.clusterSize)
+}
+
+// encodeRefcounts fills p with a refcount block: 1 for what is in use, and more
+// for what compressed clusters share.
+func (w *writer) encodeRefcounts(p []byte, block int64) {
+	start := block * w.refsPerBlock
+	if w.shares[block] == nil && w.isUsed(block) {
+		if w.full == nil {
+			w.full = make([]byte, w.clusterSize)
+			for k := range w.refsPerBlock {
+				setRefcount(w.full, w.refcountOrder, k, 1)
+			}
+		}
+		copy(p, w.full)
+		return
+	}
+	fill := func(from, to int64, n uint64) {
+		for c := max(from, start); c < min(to, start+w.refsPerBlock); c++ {
+			setRefcount(p, w.refcountOrder, c-start, n)
+		}
+	}
+	if start >= w.end {
+		clear(p)
+		return
+	}
+	fill(start, w.end, 1)
+	fill(w.end, math.MaxInt64, 0)
+	for _, f := range w.freeIn(start, start+w.refsPerBlock) {
+		fill(f.start, f.end, 0)
+	}
+	shares := w.shares[block]
+	if shares == nil {
+		return
+	}
+	for k := range w.refsPerBlock {
+		if n := refcount(shares, w.refcountOrder, k); n > 0 {
+			setRefcount(p, w.refcountOrder, k, n)
+		}
+	}
+}
+
+// setRefcount sets an entry of a refcount block.
+func setRefcount(block []byte, order uint32, index int64, n uint64) {
+	switch {
+	case order < 3:
+		width := int64(1) << order
+		shift := index * width % 8
+		mask := byte(1<<width-1) << shift
+		block[index*width/8] = block[index*width/8]&^mask | byte(n)<<shift
+	default:
+		bytes := int64(1) << (order - 3)
+		for k := range bytes {
+			block[index*bytes+k] = byte(n >> (8 * (bytes - 1 - k)))
+		}
+	}
 }
