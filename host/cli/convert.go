@@ -25,7 +25,7 @@ type convertOptions struct {
 	show             progressValue
 	quiet            bool
 	fixed            reproducible
-	output           string
+	output           stringValue
 	options          optionsValue
 	snapshot         snapshotValue
 	sparse           sparseValue
@@ -43,7 +43,7 @@ type convertOptions struct {
 }
 
 func (p *program) convertCommand() *cobra.Command {
-	o := &convertOptions{}
+	o := &convertOptions{output: stringValue{s: "raw"}}
 	c := &cobra.Command{
 		Use:   "convert [OPTIONS] IN... OUT",
 		Short: "convert a disk image to another format",
@@ -57,7 +57,7 @@ the output is replaced when the copy is complete, and not before.`,
   instar convert -n -O raw disk.qcow2 /dev/vg/disk`,
 	}
 	f := c.Flags()
-	f.StringVarP(&o.output, "target-format", "O", "raw", "format of the output")
+	f.VarP(&o.output, "target-format", "O", "format of the output (default raw)")
 	f.VarP(&o.options, "target-format-options", "o", "options of the output's format: NAME=VALUE,… (help lists them; repeatable)")
 	f.VarP(&o.snapshot, "snapshot", "l", "convert this internal snapshot: NAME, ID, snapshot.id=ID or snapshot.name=NAME")
 	f.VarP(&o.sparse, "sparse-size", "S", "length from which a run of zeros takes no space (default 4k; 0: all space is allocated)")
@@ -172,7 +172,7 @@ func (p *program) convert(ctx context.Context, o *convertOptions, args []string)
 		return err
 	}
 	if keyval.AsksForHelp(o.options.list) {
-		return optionHelp(o.output, len(args) > 1)
+		return optionHelp(o.output.s, len(args) > 1)
 	}
 	if len(args) < 2 {
 		return errors.New("Must specify image file name")
@@ -195,7 +195,7 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 	defer r.finish(w)
 	c := &copying{runner: r, worker: w, name: out, fixed: o.fixed, quiet: o.quiet, progress: r.newProgress(o.show, o.quiet)}
 	c.texts = texts{
-		create: "error while converting " + safetext.Escape(o.output),
+		create: "error while converting " + safetext.Escape(o.output.s),
 		read:   func(off int64) string { return fmt.Sprintf("error while reading at byte %d", off) },
 		write:  func(off int64) string { return fmt.Sprintf("error while writing at byte %d", off) },
 	}
@@ -233,17 +233,22 @@ func (c *copying) sources(ctx context.Context, names []string, v snapshotValue) 
 
 // prepare says what the output is to be like.
 func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
-	unknown := fmt.Errorf("Unknown file format '%s'", safetext.Escape(o.output))
-	if o.noCreate {
-		unknown = couldNotOpen(c.name, fmt.Sprintf("Unknown driver '%s'", safetext.Escape(o.output)))
-	}
-	if err := c.chooseFormat(o.output, unknown); err != nil {
-		return err
-	}
 	if o.noCreate { // which is looked at after the output was made, if one is
 		if err := checkCache(o.cache); err != nil {
 			return err
 		}
+	}
+	if o.targetImageOpts {
+		if err := c.nameFromOptions(o); err != nil {
+			return err
+		}
+	}
+	unknown := fmt.Errorf("Unknown file format '%s'", safetext.Escape(o.output.s))
+	if o.noCreate {
+		unknown = couldNotOpen(c.given(), fmt.Sprintf("Unknown driver '%s'", safetext.Escape(o.output.s)))
+	}
+	if err := c.chooseFormat(o.output.s, unknown); err != nil {
+		return err
 	}
 	if err := c.setOptions(o, chains); err != nil {
 		return err
@@ -269,7 +274,7 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 		c.execution.Salvage = true
 		c.execution.Workers = 1 // so that warnings come in order
 	}
-	c.direct = bypassesCache(o.cache)
+	c.direct = c.direct || bypassesCache(o.cache)
 	c.execution.Output.Format = c.format
 	c.execution.Output.Zeroed = o.zero
 	c.created = func(f *output.File) error {
@@ -287,12 +292,40 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	return nil
 }
 
+// nameFromOptions reads the name of an output that is there as a list of options.
+func (c *copying) nameFromOptions(o *convertOptions) error {
+	if o.output.set {
+		return errBothFormats
+	}
+	i, err := c.settings.imageFromOptions(c.name)
+	if err != nil {
+		return err
+	}
+	if i.format == "" {
+		return couldNotOpen(c.name, "the format of an output is not detected: say driver=FORMAT")
+	}
+	c.target, c.name, o.output.s = &i, i.path, i.format
+	c.direct = i.direct
+	return nil
+}
+
+// given is what the user called the output.
+func (c *copying) given() string {
+	if c.target != nil {
+		return c.target.given
+	}
+	return c.name
+}
+
 // setOptions has the output made with the options of its format, after the
 // checks that qemu-img makes before it creates anything.
 func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 	c.execution.SkipZeros = true
 	if err := c.parseOptions(o.options.list); err != nil {
 		return err
+	}
+	if o.noCreate { // which has no use for what is said of a backing file
+		o.backing, o.backFmt = "", ""
 	}
 	if err := c.noBacking(o.backing != "", o.backFmt != ""); err != nil {
 		return err

@@ -24,6 +24,7 @@ type copying struct {
 	*runner
 	worker    *sandbox.Worker
 	name      string // of the output
+	target    *image // the output, where its name is a list of options
 	format    job.OutputFormat
 	values    *imageopts.Values // of -o; nil without
 	size      int64             // virtual size of the output, bytes
@@ -102,6 +103,8 @@ func (c *copying) run(ctx context.Context) (err error) {
 		var create *output.CreateError
 		if errors.As(err, &create) {
 			err = c.createError(err.Error())
+		} else if c.target != nil {
+			err = c.target.rename(err)
 		}
 		return err
 	}

@@ -27,6 +27,7 @@ type image struct {
 	path   string
 	format string // "" has it detected
 	secret []byte // nil for none
+	direct bool   // it is to be read or written past the page cache
 }
 
 // image reads the name of an image: that of a file, or with --image-opts a list

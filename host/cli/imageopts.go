@@ -23,7 +23,7 @@ func (s *settings) imageFromOptions(given string) (image, error) {
 	if err := o.check(); err != nil {
 		return image{}, couldNotOpen(given, err.Error())
 	}
-	i := image{given: given, path: literalPath(o.filename), format: o.driver}
+	i := image{given: given, path: literalPath(o.filename), format: o.driver, direct: o.direct}
 	if o.secret != "" {
 		var ok bool
 		if i.secret, ok = s.secrets[o.secret]; !ok {
@@ -44,6 +44,8 @@ type imageOptions struct {
 	secret     string
 	unknown    string // the first that there is no such option
 	hasFile    bool
+	direct     bool   // cache.direct
+	badBool    string // the first that is neither on nor off
 }
 
 func (o *imageOptions) set(kv keyval.Pair) {
@@ -61,10 +63,23 @@ func (o *imageOptions) set(kv keyval.Pair) {
 	case "key-secret", "encrypt.key-secret":
 		o.secret = kv.Value
 	case "encrypt.format": // what the image says counts
+	case "cache.direct", "file.cache.direct":
+		o.direct = kv.Value == "on"
+		o.checkBool(kv)
+	case "cache.no-flush", "file.cache.no-flush", "auto-read-only", "file.auto-read-only":
+		o.checkBool(kv)
+	case "discard", "file.discard", "detect-zeroes", "file.aio", "file.locking", "node-name", "file.node-name":
+		// It is decided here how files are locked and written.
 	default:
 		if o.unknown == "" {
 			o.unknown = kv.Name
 		}
+	}
+}
+
+func (o *imageOptions) checkBool(kv keyval.Pair) {
+	if kv.Value != "on" && kv.Value != "off" && o.badBool == "" {
+		o.badBool = kv.Name
 	}
 }
 
@@ -85,6 +100,8 @@ func (o *imageOptions) check() error {
 		return errors.New(`A block device must be specified for "file"`)
 	case o.fileDriver != "" && !fileDrivers[o.fileDriver]:
 		return fmt.Errorf("Unknown driver '%s'", safetext.Escape(o.fileDriver))
+	case o.badBool != "":
+		return fmt.Errorf("Parameter '%s' expects 'on' or 'off'", o.badBool)
 	case o.unknown != "":
 		return fmt.Errorf("there is no option '%s', or it is not supported yet", safetext.Escape(o.unknown))
 	case o.bareName != "" && o.filename != o.bareName:

@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,5 +104,44 @@ func TestConvertTakesWhatIsForSpeed(t *testing.T) {
 		"x":  "Invalid number of coroutines specified: 'x'",
 	} {
 		w.diverge(t, &divergence{1, text}, "convert", "-m", value, "text.raw", "out")
+	}
+}
+
+// Targets that are there, named as files and as lists of options.
+func TestConvertIntoWhatIsThereAsQemuImgDoes(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, nil)
+	w.existing = true
+	for _, line := range []string{
+		"--target-image-opts text.raw driver=raw,file.filename=out",
+		"-n -O raw --target-image-opts text.raw driver=raw,file.filename=out",
+		"-n --target-image-opts text.raw out",
+		"-n --target-image-opts text.raw driver=bogus,file.filename=out",
+		"-n --target-image-opts text.raw driver=raw,file.filename=nope",
+		"-n --target-image-opts text.raw driver=raw,file.filename=out",
+		"-n --target-image-opts text.raw driver=raw,file.driver=file,file.filename=out,cache.direct=on,file.locking=off,discard=unmap",
+		"-n --target-image-opts text.raw driver=file,filename=out",
+		"-n --target-image-opts big.qcow2 driver=raw,file.filename=out",
+		"-n --target-image-opts -c text.raw driver=raw,file.filename=out",
+		"-n --target-image-opts -t bogus text.raw driver=raw,file.filename=nope",
+		"-n -B x text.raw out",
+		"-n -B x -F raw text.raw out",
+		"-n -c text.raw out",
+		"-n -O bogus text.raw out",
+		"-n -o size=1 text.raw out",
+		"-n --target-is-zero text.raw out",
+		"--target-is-zero text.raw out",
+		"-n text.raw out",
+		"-n -S 0 zlib.qcow2 out",
+		"-n -t none chain5.qcow2 out",
+		"-n big.qcow2 out",
+		"-n text.raw nope",
+	} {
+		for _, folder := range []string{w.ours, w.theirs} {
+			if err := os.WriteFile(filepath.Join(folder, "out"), bytes.Repeat([]byte("there"), 500_000), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.compare(t, append([]string{"convert"}, strings.Fields(line)...)...)
 	}
 }
