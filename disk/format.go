@@ -12,9 +12,15 @@ type Format struct {
 	Probe func(head []byte) int
 
 	// ProbeEnd reports whether the last ProbeSize bytes of a file, or all of a
-	// shorter one, are how an image of this format ends. It decides nothing:
-	// see [Registry.Resembles]. nil means that there is nothing to see.
+	// shorter one, are how an image of this format ends. It decides nothing by
+	// itself: see Suffix and [Registry.Resembles]. nil means that there is
+	// nothing to see.
 	ProbeEnd func(tail []byte) bool
+
+	// Suffix is how the names of files end that are of this format if ProbeEnd
+	// says so and nothing else claims them, as in ".dmg"; empty when names do
+	// not matter.
+	Suffix string
 
 	// Open reads the metadata of an image and returns it as one layer.
 	// It must return in bounded time and memory for any content of f: a

@@ -129,7 +129,7 @@ func options(o job.Output) disk.WriterOptions {
 func (s *server) chain(in job.Input) (disk.Disk, error) {
 	layers := make([]disk.Disk, 0, len(in.Layers))
 	for _, l := range in.Layers {
-		image, err := s.open(l)
+		image, err := s.open(l, "")
 		if err != nil {
 			return nil, err
 		}

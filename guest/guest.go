@@ -112,15 +112,16 @@ func (s *server) input(id int) (disk.File, error) {
 	return &file{g.fd}, nil
 }
 
-// open opens one image.
-func (s *server) open(l job.Layer) (disk.Image, error) {
+// open opens one image. suffix is that of its name, if its format is to be
+// detected.
+func (s *server) open(l job.Layer, suffix string) (disk.Image, error) {
 	f, err := s.input(l.ID)
 	if err != nil {
 		return nil, err
 	}
 	var format disk.Format
 	if l.Format == "" {
-		format, err = s.formats.Detect(f)
+		format, err = s.formats.Detect(f, suffix)
 	} else {
 		format, err = s.formats.Lookup(l.Format)
 	}
@@ -145,7 +146,7 @@ func (s *server) open(l job.Layer) (disk.Image, error) {
 // inspect describes an image. The passphrase is wiped once it is open.
 func (s *server) inspect(j *job.Inspect) (*job.Message, error) {
 	defer clear(j.Secret)
-	image, err := s.open(job.Layer{ID: j.ID, Format: j.Format, Files: j.Files, Snapshot: j.Snapshot, Secret: j.Secret})
+	image, err := s.open(job.Layer{ID: j.ID, Format: j.Format, Files: j.Files, Snapshot: j.Snapshot, Secret: j.Secret}, j.Suffix)
 	if err != nil {
 		return nil, err
 	}

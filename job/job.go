@@ -58,7 +58,10 @@ type Revoke struct {
 type Inspect struct {
 	ID int `json:"id"`
 	// Format forces the format; empty has it detected.
-	Format   string `json:"format,omitempty"`
+	Format string `json:"format,omitempty"`
+	// Suffix is how the name of the file ends, from the last dot on; a format
+	// may be detected with its help.
+	Suffix   string `json:"suffix,omitempty"`
 	Snapshot string `json:"snapshot,omitempty"`
 	Secret   []byte `json:"secret,omitempty"`
 	// Files are the granted descriptors behind the references that an earlier

@@ -3,6 +3,7 @@ package all
 
 import (
 	"instar/disk"
+	"instar/disk/dmg"
 	"instar/disk/luks"
 	"instar/disk/parallels"
 	"instar/disk/qcow"
@@ -25,6 +26,7 @@ func Registry() *disk.Registry {
 		vhdx.Format,
 		vdi.Format,
 		parallels.Format,
+		dmg.Format,
 		luks.Format,
 		raw.Format,
 	)

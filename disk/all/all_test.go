@@ -9,7 +9,7 @@ import (
 )
 
 func TestEveryFormatIsFoundByItsName(t *testing.T) {
-	for _, name := range []string{"raw", "qcow2", "qcow", "vmdk", "vpc", "vhdx", "vdi", "parallels", "luks"} {
+	for _, name := range []string{"raw", "qcow2", "qcow", "vmdk", "vpc", "vhdx", "vdi", "parallels", "luks", "dmg"} {
 		if f, err := all.Registry().Lookup(name); err != nil || f.Name != name || f.Open == nil {
 			t.Errorf("Lookup(%q) = %q, %v", name, f.Name, err)
 		}
@@ -25,7 +25,7 @@ func TestDetect(t *testing.T) {
 		{"first four bytes of qcow2", "QFI\xfb", "raw"},
 		{"qcow2 at the second sector", string(make([]byte, disk.ProbeSize)) + "QFI\xfb\x00\x00\x00\x03", "raw"},
 	} {
-		f, err := all.Registry().Detect(disktest.File([]byte(tc.head)))
+		f, err := all.Registry().Detect(disktest.File([]byte(tc.head)), "")
 		if err != nil || f.Name != tc.want {
 			t.Errorf("%s: %q, %v; want %q", tc.name, f.Name, err, tc.want)
 		}

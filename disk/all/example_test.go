@@ -16,7 +16,7 @@ func Example() {
 	content := smallImage() // an *os.File does as well
 	file := disk.NewFile(bytes.NewReader(content), int64(len(content)))
 
-	format, err := all.Registry().Detect(file)
+	format, err := all.Registry().Detect(file, "")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func TestChainsAreQemus(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				format, err := all.Registry().Detect(disktest.File(image))
+				format, err := all.Registry().Detect(disktest.File(image), "")
 				if err != nil {
 					t.Fatal(err)
 				}

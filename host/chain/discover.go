@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -118,6 +120,9 @@ func (d *discovery) inspect(l *Layer, j job.Inspect) error {
 	}
 	if err == nil {
 		j.ID = l.ID
+		if j.Format == "" {
+			j.Suffix = suffix(l.Name)
+		}
 		l.Inspection, err = d.w.Inspect(d.ctx, j)
 		if err != nil && err.Error() == strerror.Errno(unix.EINVAL) {
 			err = couldNotOpen(l.Name, err) // as QEMU where a driver has no more to say
@@ -127,6 +132,14 @@ func (d *discovery) inspect(l *Layer, j job.Inspect) error {
 		l.Close()
 	}
 	return err
+}
+
+// suffix returns how a name ends, as far as it may matter to detection.
+func suffix(name string) string {
+	if s := filepath.Ext(name); len(s) <= 8 && utf8.ValidString(s) {
+		return s
+	}
+	return ""
 }
 
 // enter refuses a layer that the chain already has.

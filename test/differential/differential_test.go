@@ -125,9 +125,14 @@ const openWarning = "qemu-img: warning: --sandbox=none: the image is parsed with
 // syntaxError is how QEMU before 10.1 says that a number is none.
 var syntaxError = regexp.MustCompile(`(?s)^qemu-img: Invalid (\w+) specified\. You may use k, M.*exabytes\.\n$`)
 
+// moduleMissing is what Debian's qemu-img says of parts that are in another
+// package.
+var moduleMissing = regexp.MustCompile(`(?m)^qemu: module \S+ not found, .*\n`)
+
 // newest rewrites what qemu-img said on standard error into what its newest
-// version says.
+// version says, with nothing missing.
 func newest(stderr string, args []string) string {
+	stderr = moduleMissing.ReplaceAllString(stderr, "")
 	m := syntaxError.FindStringSubmatch(stderr)
 	if m == nil {
 		return stderr
