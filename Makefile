@@ -31,7 +31,7 @@ lint: ## check formatting, go vet, staticcheck
 format: ## format all Go code
 	go tool gofumpt -w .
 
-bench: build ## measure against qemu-img and cp, and write docs/benchmarks.md
+bench: build ## measure against qemu-img, cp and nbdcopy, and write docs/benchmarks.md and docs/plots
 	go run ./bench -instar ./instar -o docs/benchmarks.md
 
 fuzz: ## run every fuzz target for FUZZTIME each

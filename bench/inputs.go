@@ -8,17 +8,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// The inputs. All but sparse and tiny have the content of raw.
+// The inputs. All but those that say so have the content of raw.
 const (
 	rawImage     = "in.raw"
 	quarterImage = "quarter.raw" // the first quarter of it
+	halfImage    = "half.raw"    // every other MiB of it, holes between
 	qcow2Image   = "in.qcow2"
 	zlibImage    = "zlib.qcow2"
 	zstdImage    = "zstd.qcow2"
-	chainImage   = "chain3.qcow2"  // three overlays on in.qcow2
+	vmdkImage    = "in.vmdk"
+	streamImage  = "stream.vmdk"
+	vpcImage     = "in.vpc"
+	vhdxImage    = "in.vhdx"
+	chainImage   = "chain3.qcow2"  // three overlays on in.qcow2, a sixteenth of the size in each
 	sparseImage  = "sparse.qcow2"  // 64 times as large, a tenth of it stored
 	tinyImage    = "tiny.qcow2"    // for start-up
 	stampFile    = "inputs.stamp"  // what the inputs were made from
@@ -26,9 +32,12 @@ const (
 	firstFile    = "out.reference" // the row's first output, to compare others with
 )
 
+// inputsVersion is counted up when the inputs change.
+const inputsVersion = 2
+
 // makeInputs makes the inputs in o.data unless they are there already.
 func makeInputs(o options) error {
-	stamp := fmt.Sprintf("%s %d\n", o.tree, o.size)
+	stamp := fmt.Sprintf("%d %s %d\n", inputsVersion, o.tree, o.size)
 	if had, err := os.ReadFile(filepath.Join(o.data, stampFile)); err == nil && string(had) == stamp {
 		return nil
 	}
@@ -39,16 +48,27 @@ func makeInputs(o options) error {
 		return err
 	}
 	stored := max(o.size/10, 64<<10)
+	to := func(format, out string, options ...string) []string {
+		return slices.Concat([]string{"qemu-img", "convert", "-f", "raw", "-O", format}, options, []string{rawImage, out})
+	}
 	commands := [][]string{
-		{"qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-S", "0", rawImage, qcow2Image},
-		{"qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-W", "-m", "16", rawImage, zlibImage},
-		{"qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-W", "-m", "16", "-o", "compression_type=zstd", rawImage, zstdImage},
-		{"qemu-img", "create", "-q", "-f", "qcow2", "-b", qcow2Image, "-F", "qcow2", "chain1.qcow2"},
-		{"qemu-img", "create", "-q", "-f", "qcow2", "-b", "chain1.qcow2", "-F", "qcow2", "chain2.qcow2"},
-		{"qemu-img", "create", "-q", "-f", "qcow2", "-b", "chain2.qcow2", "-F", "qcow2", chainImage},
-		{"qemu-img", "create", "-q", "-f", "qcow2", sparseImage, fmt.Sprint(64 * o.size)},
-		{"qemu-io", "-f", "qcow2", "-c", fmt.Sprintf("write -q -P 85 %d %d", 32*o.size, stored/2&^511), "-c", fmt.Sprintf("write -q -P 170 0 %d", stored/2&^511), sparseImage},
-		{"qemu-img", "create", "-q", "-f", "qcow2", tinyImage, "1M"},
+		to("qcow2", qcow2Image, "-S", "0"),
+		to("qcow2", zlibImage, "-c", "-W", "-m", "16"),
+		to("qcow2", zstdImage, "-c", "-W", "-m", "16", "-o", "compression_type=zstd"),
+		to("vmdk", vmdkImage),
+		to("vmdk", streamImage, "-o", "subformat=streamOptimized"),
+		to("vpc", vpcImage, "-o", "force_size=on"),
+		to("vhdx", vhdxImage),
+		create(sparseImage, "-o", "preallocation=off", fmt.Sprint(64*o.size)),
+		{"qemu-io", "-f", "qcow2", "-c", write(85, 32*o.size, stored/2), "-c", write(170, 0, stored/2), sparseImage},
+		create(tinyImage, "1M"),
+	}
+	below := qcow2Image
+	for i := range int64(3) {
+		above := fmt.Sprintf("chain%d.qcow2", i+1)
+		commands = append(commands, create(above, "-b", below, "-F", "qcow2"),
+			[]string{"qemu-io", "-f", "qcow2", "-c", write(int(i)+1, i*o.size/5, o.size/16), above})
+		below = above
 	}
 	for _, c := range commands {
 		if err := command(o.data, c[0], c[1:]...); err != nil {
@@ -56,6 +76,16 @@ func makeInputs(o options) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(o.data, stampFile), []byte(stamp), 0o644)
+}
+
+// create returns the command line that makes an empty qcow2 image.
+func create(args ...string) []string {
+	return append([]string{"qemu-img", "create", "-q", "-f", "qcow2"}, args...)
+}
+
+// write returns qemu-io's command that writes n bytes of a value.
+func write(value int, at, n int64) string {
+	return fmt.Sprintf("write -q -P %d %d %d", value, at&^511, n&^511)
 }
 
 // makeRaw makes a file system with files of o.tree in it, and from it an image
@@ -68,13 +98,9 @@ func makeRaw(o options) error {
 	if err != nil {
 		return err
 	}
-	mke2fs, err := exec.LookPath("mke2fs")
-	if err != nil {
-		mke2fs = "/usr/sbin/mke2fs"
-	}
 	// A quarter more than the files, for what the file system needs itself.
 	size := fmt.Sprintf("%dk", (used+used/4)/1024+16384)
-	if err := command(o.data, mke2fs, "-q", "-F", "-t", "ext4", "-d", files, fsImage, size); err != nil {
+	if err := command(o.data, tool("mke2fs"), "-q", "-F", "-t", "ext4", "-d", files, fsImage, size); err != nil {
 		return err
 	}
 	from, err := os.Open(fsImage)
@@ -85,7 +111,36 @@ func makeRaw(o options) error {
 	if err := repeat(from, filepath.Join(o.data, rawImage), o.size); err != nil {
 		return err
 	}
-	return repeat(from, filepath.Join(o.data, quarterImage), o.size/4)
+	if err := repeat(from, filepath.Join(o.data, quarterImage), o.size/4); err != nil {
+		return err
+	}
+	return makeHalf(o)
+}
+
+// makeHalf writes every other MiB of raw to a file of the same size.
+func makeHalf(o options) error {
+	const piece = 1 << 20
+	from, err := os.Open(filepath.Join(o.data, rawImage))
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.Create(filepath.Join(o.data, halfImage))
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	p := make([]byte, piece)
+	for at := int64(0); at < o.size; at += 2 * piece {
+		n, err := from.ReadAt(p, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if _, err := to.WriteAt(p[:n], at); err != nil {
+			return err
+		}
+	}
+	return errors.Join(to.Truncate(o.size), to.Close())
 }
 
 // repeat writes a file of size bytes with the content of from, from its

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"instar/internal/qemunum"
 )
@@ -24,6 +25,8 @@ type options struct {
 	size   int64  // bytes of the inputs
 	rounds int    // after the warm-up
 	starts int    // of the rows on start-up
+	settle bool   // have everything that was written on the disk before a run
+	trace  bool   // count system calls, if strace is there
 	peer   string // one more converter, NAME=COMMAND with {in} and {out}; or ""
 }
 
@@ -40,44 +43,81 @@ func run() error {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds after the warm-up")
 	flag.IntVar(&o.starts, "starts", 20, "rounds for rows on start-up")
 	flag.StringVar(&o.peer, "peer", os.Getenv("PEER"), "one more converter, 'NAME=COMMAND {in} {out}' (PEER)")
-	out := flag.String("o", "", "file for the page; standard output without it")
+	flag.BoolVar(&o.trace, "trace", true, "count system calls")
+	only := flag.String("only", "", "measure only rows whose title has this in it, and print the page")
+	flag.BoolVar(&o.settle, "settle", true, "have everything written on the disk before a run")
+	out := flag.String("o", "", "file for the page, which plots are put beside; standard output without it")
 	flag.Parse()
 	var err error
 	if o.size, err = qemunum.ParseBetween("size", size, 1<<20, 1<<40); err != nil {
 		return err
 	}
-	page, err := bench(o, func(line string) { fmt.Fprintln(os.Stderr, line) })
+	r, err := bench(o, *only, func(line string) { fmt.Fprintln(os.Stderr, line) })
 	if err != nil {
 		return err
 	}
-	if *out == "" {
-		_, err = os.Stdout.WriteString(page)
+	page, err := render(o, r)
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(*out, []byte(page), 0o644)
+	if *out == "" || *only != "" {
+		_, err = os.Stdout.WriteString(page)
+	} else {
+		err = save(*out, page, r.curves)
+	}
+	if err == nil && len(r.failed) > 0 {
+		err = fmt.Errorf("not measured:\n%s", strings.Join(r.failed, "\n"))
+	}
+	return err
 }
 
-// bench measures all rows and returns the page. say is told what it is at.
-func bench(o options, say func(string)) (string, error) {
+// save writes the page, and the plots beside it.
+func save(name, page string, curves []curve) error {
+	plots := filepath.Join(filepath.Dir(name), "plots")
+	if err := os.MkdirAll(plots, 0o755); err != nil {
+		return err
+	}
+	for _, c := range curves {
+		if err := os.WriteFile(filepath.Join(plots, c.name+".svg"), []byte(svg(c)), 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(name, []byte(page), 0o644)
+}
+
+// bench measures all rows, or those whose title has only in it. say is told
+// what it is at. A row that cannot be measured does not keep the others from it.
+func bench(o options, only string, say func(string)) (report, error) {
+	var r report
 	var err error
 	if o.instar, err = filepath.Abs(o.instar); err != nil {
-		return "", err
+		return r, err
 	}
 	if o.data, err = filepath.Abs(o.data); err != nil {
-		return "", err
+		return r, err
 	}
 	say("making the inputs")
 	if err := makeInputs(o); err != nil {
-		return "", err
+		return r, err
 	}
-	var done []table
-	for _, r := range rows(o) {
-		say(r.title)
-		t, err := measure(o, r)
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", r.title, err)
+	all := rows(o)
+	shared := newSharing(o)
+	defer shared.close()
+	all = append(all, sharedRows(o, shared)...)
+	for _, row := range all {
+		if !strings.Contains(row.title, only) {
+			continue
 		}
-		done = append(done, t)
+		say(row.title)
+		t, err := measure(o, row)
+		if err != nil {
+			r.failed = append(r.failed, strings.ReplaceAll(fmt.Sprintf("%s: %v", row.title, err), "\n", " "))
+			say(r.failed[len(r.failed)-1])
+		}
+		r.tables = append(r.tables, t)
 	}
-	return render(o, done)
+	if only == "" || strings.Contains("growth", only) {
+		r.curves, err = growth(o, say)
+	}
+	return r, err
 }
