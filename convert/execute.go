@@ -14,6 +14,7 @@ import (
 	"math"
 	"math/bits"
 	"runtime"
+	"slices"
 	"sync"
 
 	"instar/dd"
@@ -105,6 +106,9 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 		return Result{}, &CreateError{err}
 	}
 	c := &copier{plan: p, writer: w, target: x.Target, unit: w.Unit()}
+	if s, ok := w.(disk.Spreader); ok {
+		c.target = s.Content()
+	}
 	if x.Options.Compress {
 		c.compressor = w.(disk.Compressor) // as WriterOptions says
 	}
@@ -119,8 +123,10 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 		return Result{}, &WriteError{-1, err}
 	}
 	if x.Sync {
-		if err := x.Target.Sync(); err != nil {
-			return Result{}, &WriteError{-1, err}
+		for _, t := range append(slices.Clip(x.Options.Files), x.Target) {
+			if err := t.Sync(); err != nil {
+				return Result{}, &WriteError{-1, err}
+			}
 		}
 	}
 	return c.result, nil

@@ -44,6 +44,13 @@ type Compressor interface {
 	PlaceCompressed(off, n int64) (int64, error)
 }
 
+// A Spreader is a Writer of an image that consists of several files: what the
+// core moves goes to Content and not to the target of the image. See [Join].
+type Spreader interface {
+	Writer
+	Content() Target
+}
+
 // WriterOptions are what the creation of an image depends on besides its size.
 type WriterOptions struct {
 	// Dense has the space of the whole disk allocated: runs of zeros are
@@ -59,6 +66,12 @@ type WriterOptions struct {
 	Compress bool
 	// Values are the format's own options (-o), by name.
 	Values map[string]string
+	// Name is what the image calls its own file, where it names files.
+	Name string
+	// Files are the other files that the image is to consist of, and FileNames
+	// what the image calls them.
+	Files     []Target
+	FileNames []string
 	// Seed is what all ids of the image are derived from, and whatever else is
 	// to be unpredictable in it: see [WriterOptions.Derive]. It is random, or
 	// fixed if equal input is to give equal output.

@@ -75,10 +75,6 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	if err != nil {
 		return e, err
 	}
-	out, ok := s.grants[x.Output.ID]
-	if !ok || out.access != job.Write {
-		return e, protocol("descriptor %d was not granted for writing", x.Output.ID)
-	}
 	format, err := s.formats.Lookup(string(x.Output.Format))
 	if err != nil {
 		return e, err
@@ -86,13 +82,17 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	if format.Create == nil {
 		return e, &job.NotSupportedYetError{Format: format.Name}
 	}
-	t := &target{fd: out.fd, direct: -1}
-	if x.Output.Direct != 0 {
-		direct, ok := s.grants[x.Output.Direct]
-		if !ok || direct.access != job.Write {
-			return e, protocol("descriptor %d was not granted for writing", x.Output.Direct)
+	t, err := s.target(x.Output.ID, x.Output.Direct)
+	if err != nil {
+		return e, err
+	}
+	o := options(x.Output)
+	for _, f := range x.Output.Files {
+		t, err := s.target(f.ID, f.Direct)
+		if err != nil {
+			return e, err
 		}
-		t.direct = direct.fd
+		o.Files, o.FileNames = append(o.Files, t), append(o.FileNames, string(f.Name))
 	}
 	return convert.Execution{
 		Source:     source,
@@ -100,7 +100,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		OutputSize: x.OutputSize,
 		Create:     format.Create,
 		Target:     t,
-		Options:    options(x.Output),
+		Options:    o,
 		SkipZeros:  x.SkipZeros,
 		Overlay:    x.Overlay,
 		Offload:    x.Offload,
@@ -112,6 +112,27 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	}, nil
 }
 
+// target returns what is written to by a granted descriptor, and by another one
+// of the same file for direct I/O if that is not 0.
+func (s *server) target(id, direct int) (*target, error) {
+	fd, err := s.output(id)
+	if err != nil || direct == 0 {
+		return &target{fd: fd, direct: -1}, err
+	}
+	t := &target{fd: fd}
+	t.direct, err = s.output(direct)
+	return t, err
+}
+
+// output returns a descriptor that was granted for writing.
+func (s *server) output(id int) (int, error) {
+	g, ok := s.grants[id]
+	if !ok || g.access != job.Write {
+		return -1, protocol("descriptor %d was not granted for writing", id)
+	}
+	return g.fd, nil
+}
+
 func options(o job.Output) disk.WriterOptions {
 	values := map[string]string{}
 	for k, v := range o.Options {
@@ -120,7 +141,7 @@ func options(o job.Output) disk.WriterOptions {
 	if o.ClusterSize != 0 {
 		values["cluster_size"] = strconv.FormatInt(o.ClusterSize, 10)
 	}
-	w := disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed, Compress: o.Compress, Time: o.Time}
+	w := disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed, Compress: o.Compress, Name: string(o.Name), Time: o.Time}
 	copy(w.Seed[:], o.Seed)
 	return w
 }

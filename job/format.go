@@ -12,6 +12,7 @@ type OutputFormat string
 const (
 	Raw   OutputFormat = "raw"
 	QCOW2 OutputFormat = "qcow2"
+	VMDK  OutputFormat = "vmdk"
 	VPC   OutputFormat = "vpc"
 	VHDX  OutputFormat = "vhdx"
 )

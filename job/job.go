@@ -169,7 +169,11 @@ type Output struct {
 	ID int `json:"id"`
 	// Direct is a second descriptor of the same file, open for direct I/O
 	// (O_DIRECT): what is aligned is written by it. 0 is none.
-	Direct int          `json:"direct,omitempty"`
+	Direct int `json:"direct,omitempty"`
+	// Name is what the image calls its own file, which need not be UTF-8.
+	Name []byte `json:"name,omitempty"`
+	// Files are the other files that the output consists of (see ExtraFiles).
+	Files  []OutputFile `json:"files,omitempty"`
 	Format OutputFormat `json:"format"`
 	// Compress has the format's compression used (-c).
 	Compress bool `json:"compress,omitempty"`
@@ -189,6 +193,13 @@ type Output struct {
 	// Existing says that the output is written in place, into a device or into
 	// an image that is there: its length stays.
 	Existing bool `json:"existing,omitempty"`
+}
+
+// An OutputFile is one of several files that an output consists of.
+type OutputFile struct {
+	ID     int    `json:"id"`
+	Direct int    `json:"direct,omitempty"` // as in Output
+	Name   []byte `json:"name"`             // what the image calls it
 }
 
 // A Compare asks whether two chains show the same content. Where one is longer,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -34,7 +35,8 @@ type copying struct {
 	execution job.Execution
 	texts     texts
 	progress  *progress
-	quiet     bool // says nothing of sectors that cannot be read
+	opened    []*chain.Chain // what the output must be no part of
+	quiet     bool           // says nothing of sectors that cannot be read
 	// created is called when the output is there; nil is nothing.
 	created func(*output.File) error
 }
@@ -78,24 +80,49 @@ func closeAll(chains []*chain.Chain) {
 
 // refuseSame refuses an output that is one of the inputs, under any name.
 func (c *copying) refuseSame(chains []*chain.Chain) error {
-	for _, in := range chains {
+	c.opened = append(c.opened, chains...)
+	return c.refuseInput(c.name)
+}
+
+// refuseInput refuses to write to a file that is one of the inputs.
+func (c *copying) refuseInput(name string) error {
+	for _, in := range c.opened {
 		for _, f := range in.Files() {
-			same, err := output.Same(f, c.name)
+			same, err := output.Same(f, name)
 			if err != nil {
 				return err
 			}
 			if same {
-				return fmt.Errorf("%s: input and output are the same file", safetext.Escape(c.name))
+				return fmt.Errorf("%s: input and output are the same file", safetext.Escape(name))
 			}
 		}
 	}
 	return nil
 }
 
+// extraFiles are the other files that the output consists of.
+func (c *copying) extraFiles() ([]job.ExtraFile, error) {
+	files, err := job.ExtraFiles(c.format, c.execution.Output.Options, c.name, c.size)
+	if err != nil {
+		return nil, c.createError(err.Error())
+	}
+	for _, f := range files {
+		if err := c.refuseInput(f.Path); err != nil {
+			return nil, err
+		}
+		c.options.Extra = append(c.options.Extra, f.Path)
+	}
+	return files, nil
+}
+
 // run makes the output and has it filled. What stood under its name is replaced
 // if all goes well.
 func (c *copying) run(ctx context.Context) (err error) {
 	if err := c.identify(c.fixed, &c.execution.Output, c.size); err != nil {
+		return err
+	}
+	extra, err := c.extraFiles()
+	if err != nil {
 		return err
 	}
 	out, err := output.Create(c.name, c.options)
@@ -121,20 +148,8 @@ func (c *copying) run(ctx context.Context) (err error) {
 	existing := out.Device() || c.options.NoCreate
 	c.execution.Output.Existing = existing
 	c.execution.Output.Zeroed = c.execution.Output.Zeroed || !existing
-	ceiling := job.OutputCapacity(c.format, c.size)
-	c.execution.Output.ID, err = c.worker.Grant(out.File(), job.Write, ceiling)
-	if err != nil {
+	if err := c.grantOutput(out, extra); err != nil {
 		return err
-	}
-	if c.direct {
-		direct, err := out.Direct()
-		if err != nil {
-			return err
-		}
-		defer direct.Close()
-		if c.execution.Output.Direct, err = c.worker.Grant(direct, job.Write, ceiling); err != nil {
-			return err
-		}
 	}
 	c.progress.begin()
 	_, err = c.worker.Execute(ctx, &c.execution, c.progress.update, c.warn)
@@ -148,6 +163,41 @@ func (c *copying) run(ctx context.Context) (err error) {
 	}
 	c.progress.end()
 	return nil
+}
+
+// grantOutput hands the files of the output to the worker.
+func (c *copying) grantOutput(out *output.File, extra []job.ExtraFile) error {
+	own, err := c.grant(out, job.ExtraFile{Name: filepath.Base(c.name), Ceiling: job.OutputCapacity(c.format, c.size)})
+	if err != nil {
+		return err
+	}
+	o := &c.execution.Output
+	o.ID, o.Direct, o.Name = own.ID, own.Direct, own.Name
+	for i, f := range out.Extra() {
+		granted, err := c.grant(f, extra[i])
+		if err != nil {
+			return err
+		}
+		o.Files = append(o.Files, granted)
+	}
+	return nil
+}
+
+// grant hands one file to the worker, twice if it is written past the page
+// cache.
+func (c *copying) grant(f *output.File, what job.ExtraFile) (granted job.OutputFile, err error) {
+	granted.Name = []byte(what.Name)
+	granted.ID, err = c.worker.Grant(f.File(), job.Write, what.Ceiling)
+	if err != nil || !c.direct {
+		return granted, err
+	}
+	direct, err := f.Direct()
+	if err != nil {
+		return granted, err
+	}
+	defer direct.Close()
+	granted.Direct, err = c.worker.Grant(direct, job.Write, what.Ceiling)
+	return granted, err
 }
 
 // warn tells of a sector that was taken for zeros.

@@ -6,6 +6,10 @@
 // cannot be, because the folder lets no other file be made or the file itself
 // is mounted, it is written in place, and what a failed run wrote is removed.
 // Devices, and everything with Options.NoCreate, are written in place.
+//
+// An output may consist of several files, which are made and replaced in the
+// same way. They take their names together when all is complete: what stood
+// under them is kept until then, where the file system can exchange two files.
 package output
 
 import (
@@ -29,6 +33,10 @@ type Options struct {
 	// shorter is refused. An output with a header has at least one byte. It does
 	// not count with NoCreate: see [File.Size].
 	Size int64
+	// Extra are the paths of the other files that the output is to consist of;
+	// there are none with NoCreate. All come under their names together: the one
+	// that is named last, when it is certain that the others are there.
+	Extra []string
 }
 
 // A CreateError says that the output could not be made. qemu-img puts what it
@@ -49,6 +57,9 @@ type File struct {
 	size   int64
 	device bool
 	done   bool
+
+	extra   []*File // other files that the output consists of
+	swapped bool    // of one of these: what stood under its name is under temp
 }
 
 // Create makes the output of that name, which may be one of a link, of a file
@@ -67,6 +78,10 @@ func Create(name string, o Options) (*File, error) {
 	}
 	f, err := create(path, o)
 	if err != nil {
+		return nil, &CreateError{Err: err}
+	}
+	if err := f.createExtra(o.Extra); err != nil {
+		f.Abort()
 		return nil, &CreateError{Err: err}
 	}
 	return f, nil
@@ -101,6 +116,9 @@ func (f *File) Commit() error {
 	if f.done {
 		return nil
 	}
+	if err := f.swapExtra(); err != nil {
+		return errors.Join(err, f.Abort())
+	}
 	if f.temp != "" {
 		if err := f.rename(); err != nil {
 			f.Abort()
@@ -108,7 +126,7 @@ func (f *File) Commit() error {
 		}
 	}
 	f.done = true
-	return f.close()
+	return errors.Join(f.close(), f.keepExtra())
 }
 
 func (f *File) rename() error {
@@ -148,7 +166,7 @@ func (f *File) Abort() error {
 	case f.failed != nil:
 		err = f.failed(f)
 	}
-	return errors.Join(err, f.close())
+	return errors.Join(err, f.close(), f.abortExtra())
 }
 
 // remove removes a file that was made in place, if it still is there.

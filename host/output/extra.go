@@ -1,0 +1,130 @@
+package output
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"instar/internal/safetext"
+)
+
+// createExtra makes the files that f consists of besides its own.
+func (f *File) createExtra(paths []string) error {
+	taken := map[position]bool{}
+	if at, ok := f.position(); ok {
+		taken[at] = true
+	}
+	for _, path := range paths {
+		e, err := create(path, Options{})
+		if err != nil {
+			return err
+		}
+		f.extra = append(f.extra, e)
+		at, ok := e.position()
+		if !ok {
+			continue // a device
+		}
+		if taken[at] {
+			return fmt.Errorf("Could not create '%s': the image consists of other files of that name", safetext.Escape(path))
+		}
+		taken[at] = true
+	}
+	return nil
+}
+
+// A position says where a file will be: a name in a folder.
+type position struct {
+	device, inode uint64
+	base          string
+}
+
+// position returns where f will be in the end. ok is false where it is what
+// stands there already.
+func (f *File) position() (at position, ok bool) {
+	if f.dir == nil {
+		return at, false
+	}
+	var st unix.Stat_t
+	if unix.Fstat(f.fd(), &st) != nil {
+		return at, false
+	}
+	return position{st.Dev, st.Ino, f.base}, true
+}
+
+// Extra are the other files that the output consists of.
+func (f *File) Extra() []*File { return f.extra }
+
+// swap puts a file under its name as rename does, but keeps what stood there
+// under the temporary name, where the file system can do that.
+func (f *File) swap() error {
+	if f.old == nil {
+		return f.renameRemovably()
+	}
+	if err := f.inherit(); err != nil {
+		return err
+	}
+	err := unix.Renameat2(f.fd(), f.temp, f.fd(), f.base, unix.RENAME_EXCHANGE)
+	switch {
+	case err == nil:
+		f.swapped = true
+		return nil
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+		return f.renameRemovably()
+	}
+	return err
+}
+
+// renameRemovably puts a file under its name, from which Abort removes it.
+func (f *File) renameRemovably() error {
+	err := unix.Renameat(f.fd(), f.temp, f.fd(), f.base)
+	if err == nil {
+		f.temp, f.failed = "", remove
+	}
+	return err
+}
+
+// swapBack undoes swap.
+func (f *File) swapBack() error {
+	if !f.swapped {
+		return nil
+	}
+	f.swapped = false
+	return unix.Renameat2(f.fd(), f.temp, f.fd(), f.base, unix.RENAME_EXCHANGE)
+}
+
+// swapExtra puts the other files under their names; those of the last run stay
+// until the file itself is in place.
+func (f *File) swapExtra() error {
+	for _, e := range f.extra {
+		if e.temp == "" {
+			continue
+		}
+		if err := e.swap(); err != nil {
+			return couldNotCreate(e.base, err)
+		}
+	}
+	return nil
+}
+
+// abortExtra gives the other files up.
+func (f *File) abortExtra() error {
+	var errs []error
+	for _, e := range f.extra {
+		errs = append(errs, e.swapBack(), e.Abort())
+	}
+	return errors.Join(errs...)
+}
+
+// keepExtra ends with the other files in place.
+func (f *File) keepExtra() error {
+	var errs []error
+	for _, e := range f.extra {
+		if e.swapped {
+			errs = append(errs, unix.Unlinkat(e.fd(), e.temp, 0))
+		}
+		e.done = true
+		errs = append(errs, e.close())
+	}
+	return errors.Join(errs...)
+}
