@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/bits"
 	"runtime"
@@ -43,8 +44,10 @@ type Execution struct {
 	// data. Without it the output is dense.
 	SkipZeros bool
 	// Overlay leaves out of the output what the source leaves unallocated:
-	// something below it shows through there.
+	// something below it shows through there. Below has the content of that, for
+	// units that are stored in part; nil is zeros.
 	Overlay bool
+	Below   io.ReaderAt
 	// Offload has the kernel copy what is stored as it is, without a look for
 	// zeros in it.
 	Offload bool
@@ -158,11 +161,12 @@ type plan struct {
 	source              disk.Disk
 	start, length, size int64
 	dense, overlay      bool
+	below               io.ReaderAt
 	asStored            bool // data is not looked at
 }
 
 func newPlan(x Execution) (*plan, error) {
-	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, overlay: x.Overlay, asStored: x.Offload}
+	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, overlay: x.Overlay, below: x.Below, asStored: x.Offload}
 	if x.Window != nil {
 		if x.Window.Start < 0 || x.Window.Start > x.Window.End {
 			return nil, fmt.Errorf("window [%d, %d)", x.Window.Start, x.Window.End)
@@ -304,7 +308,8 @@ func (c *copier) next(off int64) (*piece, error) {
 		p.extents = append(p.extents, e)
 		p.length += e.Length
 		at := off + p.length
-		if at == end || (c.align(at) == at && len(p.extents) >= maxExtents) {
+		if at == end || (c.align(at) == at && (len(p.extents) >= maxExtents || c.overlay)) {
+			c.fillIn(p)
 			return p, nil
 		}
 		if e, err = c.extent(at, end-at); err != nil {
@@ -312,6 +317,18 @@ func (c *copier) next(off int64) (*piece, error) {
 		}
 		if c.align(at) == at && e.Length >= max(bufferSize/8, c.unit) {
 			return p, nil // better on its own
+		}
+	}
+}
+
+// fillIn has what a unit that is stored in part leaves out come from below.
+func (c *copier) fillIn(p *piece) {
+	if c.below == nil || p.hole() {
+		return
+	}
+	for k, e := range p.extents {
+		if e.Kind == disk.Unallocated {
+			p.extents[k] = disk.Extent{Start: e.Start, Length: e.Length, Kind: disk.Encoded, Layer: c.below}
 		}
 	}
 }

@@ -54,11 +54,22 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	var e convert.Execution
 	s.direct = x.DirectInputs
 	warn := s.warner()
+	var below disk.Disk
+	if x.Below != nil {
+		var err error
+		if below, err = s.chain(*x.Below); err != nil {
+			return e, err
+		}
+	}
 	disks := make([]disk.Disk, 0, len(x.Inputs))
 	for _, in := range x.Inputs {
-		d, err := s.chain(in)
+		layers, err := s.layers(in)
 		if err != nil {
 			return e, err
+		}
+		d := disk.Chain(layers...)
+		if x.Overlay {
+			d = convert.Overlay(layers, below)
 		}
 		if x.Salvage {
 			d = convert.Salvage(d, warn)
@@ -94,7 +105,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		}
 		o.Files, o.FileNames = append(o.Files, t), append(o.FileNames, string(f.Name))
 	}
-	return convert.Execution{
+	c := convert.Execution{
 		Source:     source,
 		Window:     x.Window,
 		OutputSize: x.OutputSize,
@@ -109,7 +120,11 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		Rate:       x.Rate,
 		Workers:    x.Workers,
 		Progress:   s.progress,
-	}, nil
+	}
+	if below != nil {
+		c.Below = below
+	}
+	return c, nil
 }
 
 // target returns what is written to by a granted descriptor, and by another one
@@ -146,8 +161,17 @@ func options(o job.Output) disk.WriterOptions {
 	return w
 }
 
-// chain opens the layers of one input.
+// chain opens one input.
 func (s *server) chain(in job.Input) (disk.Disk, error) {
+	layers, err := s.layers(in)
+	if err != nil {
+		return nil, err
+	}
+	return disk.Chain(layers...), nil
+}
+
+// layers opens the layers of one input.
+func (s *server) layers(in job.Input) ([]disk.Disk, error) {
 	layers := make([]disk.Disk, 0, len(in.Layers))
 	for _, l := range in.Layers {
 		image, err := s.open(l, "")
@@ -159,7 +183,7 @@ func (s *server) chain(in job.Input) (disk.Disk, error) {
 	if len(layers) == 0 {
 		return nil, protocol("an input without layers")
 	}
-	return disk.Chain(layers...), nil
+	return layers, nil
 }
 
 func protocol(format string, args ...any) error {
@@ -168,6 +192,9 @@ func protocol(format string, args ...any) error {
 
 func wipe(x *job.Execution) {
 	wipeInputs(x.Inputs)
+	if x.Below != nil {
+		wipeInputs([]job.Input{*x.Below})
+	}
 	clear(x.Output.Secret)
 	clear(x.Output.Seed)
 }

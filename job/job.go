@@ -129,6 +129,8 @@ type Execution struct {
 	// Overlay leaves out of the output what the inputs leave unallocated:
 	// something below it shows through there.
 	Overlay bool `json:"overlay,omitempty"`
+	// Below is what shows through there; nil is nothing that is known.
+	Below *Input `json:"below,omitempty"`
 	// Offload has the kernel copy what is stored as it is, without a look for
 	// zeros in it.
 	Offload bool `json:"offload,omitempty"`

@@ -11,6 +11,7 @@ import (
 	"instar/host/chain"
 	"instar/host/localfile"
 	"instar/host/output"
+	"instar/internal/imageopts"
 	"instar/internal/keyval"
 	"instar/internal/qemunum"
 	"instar/internal/safetext"
@@ -39,7 +40,7 @@ type convertOptions struct {
 	salvage          bool
 	targetImageOpts  bool
 	bitmaps, skipBad bool
-	backing, backFmt string
+	backing, backFmt stringValue
 }
 
 func (p *program) convertCommand() *cobra.Command {
@@ -72,10 +73,10 @@ the output is replaced when the copy is complete, and not before.`,
 	o.rate = sizeValue{what: "rate limit", min: 0, max: math.MaxInt64}
 	f.VarP(&o.rate, "rate-limit", "r", "bytes a second")
 	f.BoolVar(&o.salvage, "salvage", false, "take what cannot be read for zeros")
-	f.StringVarP(&o.backing, "backing", "b", "", "backing file of the output (also -B)")
-	f.StringVarP(&o.backing, "old-backing", "B", "", "the same, as before QEMU 10.1")
+	f.VarP(&o.backing, "backing", "b", "backing file of the output (also -B)")
+	f.VarP(&o.backing, "old-backing", "B", "the same, as before QEMU 10.1")
 	f.Lookup("old-backing").Hidden = true
-	f.StringVarP(&o.backFmt, "backing-format", "F", "", "format of the backing file")
+	f.VarP(&o.backFmt, "backing-format", "F", "format of the backing file")
 	f.BoolVar(&o.bitmaps, "bitmaps", false, "copy bitmaps")
 	f.BoolVar(&o.skipBad, "skip-broken-bitmaps", false, "leave broken bitmaps out")
 	f.BoolVar(&o.targetImageOpts, "target-image-opts", false, "the output's name is options")
@@ -207,6 +208,13 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 	if err := c.prepare(o, chains); err != nil {
 		return err
 	}
+	below, err := c.standOn(ctx)
+	if err != nil {
+		return err
+	}
+	if below != nil {
+		defer below.Close()
+	}
 	c.progress.onSignal(ctx, r.stderr)
 	return c.run(ctx)
 }
@@ -325,9 +333,12 @@ func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 		return err
 	}
 	if o.noCreate { // which has no use for what is said of a backing file
-		o.backing, o.backFmt = "", ""
+		o.backing, o.backFmt = stringValue{}, stringValue{}
 	}
-	if err := c.noBacking(o.backing != "", o.backFmt != ""); err != nil {
+	if err := c.setBacking(o.backing, o.backFmt); err != nil {
+		return err
+	}
+	if err := c.checkBacking(len(chains)); err != nil {
 		return err
 	}
 	if err := c.canCompress(o.compress); err != nil {
@@ -343,14 +354,53 @@ func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 	return c.useOptions()
 }
 
+// checkBacking says what is wrong with the backing file of an output that is
+// made of so many inputs.
+func (c *copying) checkBacking(inputs int) error {
+	name, backed := c.values.Get("backing_file")
+	_, formatted := c.values.Get("backing_fmt")
+	switch {
+	case backed && inputs > 1:
+		return errors.New("Having a backing file for the target makes no sense when concatenating multiple input images")
+	case backed && !formatted:
+		return errors.New("Use of backing file requires explicit backing format")
+	case backed && name == "":
+		return errNoBackingName
+	}
+	return nil
+}
+
+// standOn opens the backing file of the output, if it is to have one: what shows
+// through there is left out.
+func (c *copying) standOn(ctx context.Context) (*chain.Chain, error) {
+	name, backed := c.values.Get("backing_file")
+	format, formatted := c.values.Get("backing_fmt")
+	switch {
+	case !backed && formatted && c.format == job.QCOW2:
+		return nil, c.createError("Backing format cannot be used without backing file")
+	case !backed:
+		return nil, nil
+	case c.format == job.QCOW2 && imageopts.Of(format) == nil && !readOnlyFormats[format]:
+		return nil, c.createError(fmt.Sprintf("Parameter 'backing-fmt' does not accept value '%s'", safetext.Escape(format)))
+	}
+	in, err := c.openBacking(ctx, name, formatValue{name: format, given: true})
+	if err != nil {
+		return nil, couldNotOpen(c.name, "Could not open backing file: "+err.Error())
+	}
+	if err := c.refuseSame([]*chain.Chain{in}); err != nil {
+		in.Close()
+		return nil, err
+	}
+	below := in.Input()
+	c.execution.Overlay, c.execution.Below = true, &below
+	return in, nil
+}
+
 // refuseYet refuses what no writer does yet.
 func (o *convertOptions) refuseYet(c *copying) error {
-	_, backing := c.values.Get("backing_file")
 	switch {
 	case o.noCreate && c.format != job.Raw:
 		return fmt.Errorf("-n is supported for raw outputs only: writing into an existing %s image is not supported yet", c.format)
-	case o.backing != "" || o.backFmt != "" || backing:
-		return errors.New("-B is not supported yet")
 	case o.bitmaps:
 		return errors.New("--bitmaps is not supported yet")
 	}

@@ -204,7 +204,7 @@ func (c *copying) sizeFromBacking(ctx context.Context, o *createOptions) error {
 	case name == c.name:
 		return errors.New("Error: Trying to create an image with the same filename as the backing file")
 	case name == "":
-		return errors.New("Expected backing file name, got empty string")
+		return errNoBackingName
 	case o.unsafe && !formatted:
 		return errors.New("Backing file specified without backing format")
 	}
@@ -231,6 +231,8 @@ func (c *copying) sizeFromBacking(ctx context.Context, o *createOptions) error {
 	}
 	return nil
 }
+
+var errNoBackingName = errors.New("Expected backing file name, got empty string")
 
 // openBacking opens the backing file of the output, whose name counts from the
 // folder of the output.
