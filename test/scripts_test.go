@@ -31,8 +31,11 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"both":   both,
+			"equal":  equal,
 			"fails":  fails,
 			"fill":   fill,
+			"pair":   pair,
 			"same":   same,
 			"size":   size,
 			"sparse": sparse,
