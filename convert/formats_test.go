@@ -154,10 +154,9 @@ var written = map[string][]string{
 	"vpc": {"", "force_size=on"},
 	"vhdx": {
 		"",
-		"block_state_zero=off",
-		"block_size=1M,log_size=3M",
+		"block_size=1M,log_size=3M,block_state_zero=off",
 		"block_size=2M",
-		"subformat=fixed,block_state_zero=off",
+		"subformat=fixed,block_size=1M",
 	},
 }
 

@@ -26,7 +26,7 @@ func TestWrittenIsReadBy7Zip(t *testing.T) {
 			t.Logf("this 7-Zip does not know %s", theirName)
 			continue
 		}
-		for _, set := range slices.Concat(written[format], []string{"subformat=fixed"}) {
+		for _, set := range append(slices.Clone(written[format]), "subformat=fixed") {
 			for _, shape := range slices.Sorted(maps.Keys(shapes)) {
 				for _, dense := range []bool{false, true} {
 					content := shapes[shape]()
