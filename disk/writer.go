@@ -64,6 +64,8 @@ type WriterOptions struct {
 	// Compress has units stored compressed: the Writer is a [Compressor], or
 	// Create fails.
 	Compress bool
+	// Bitmaps are stored with the image; a format that cannot do that fails.
+	Bitmaps []Bitmap
 	// Values are the format's own options (-o), by name.
 	Values map[string]string
 	// Name is what the image calls its own file, where it names files.

@@ -3,6 +3,7 @@ package guest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -54,6 +55,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	var e convert.Execution
 	s.direct = x.DirectInputs
 	warn := s.warner()
+	var bitmaps []disk.Bitmap
 	var below disk.Disk
 	if x.Below != nil {
 		var err error
@@ -66,6 +68,11 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		layers, err := s.layers(in)
 		if err != nil {
 			return e, err
+		}
+		if x.Output.Bitmaps && len(disks) == 0 {
+			if bitmaps, err = soundBitmaps(layers[0]); err != nil {
+				return e, err
+			}
 		}
 		d := disk.Chain(layers...)
 		if x.Overlay {
@@ -121,6 +128,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		Workers:    x.Workers,
 		Progress:   s.progress,
 	}
+	c.Options.Bitmaps = bitmaps
 	if below != nil {
 		c.Below = below
 	}
@@ -159,6 +167,16 @@ func options(o job.Output) disk.WriterOptions {
 	w := disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed, Compress: o.Compress, Name: string(o.Name), Time: o.Time}
 	copy(w.Seed[:], o.Seed)
 	return w
+}
+
+// soundBitmaps returns the persistent bitmaps of an image that can be trusted.
+func soundBitmaps(d disk.Disk) ([]disk.Bitmap, error) {
+	source, ok := d.(disk.BitmapSource)
+	if !ok {
+		return nil, protocol("an input without bitmaps")
+	}
+	list, err := source.Bitmaps()
+	return slices.DeleteFunc(list, func(b disk.Bitmap) bool { return b.Broken }), err
 }
 
 // chain opens one input.

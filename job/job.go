@@ -190,6 +190,9 @@ type Output struct {
 	Seed []byte `json:"seed,omitempty"`
 	// Time is when the output is made, in seconds since 1970, UTC.
 	Time int64 `json:"time,omitempty"`
+	// Bitmaps has the persistent bitmaps of the first input copied, but for
+	// those that are broken.
+	Bitmaps bool `json:"bitmaps,omitempty"`
 	// Zeroed says that the output reads as zeros where nothing is written.
 	Zeroed bool `json:"zeroed,omitempty"`
 	// Existing says that the output is written in place, into a device or into

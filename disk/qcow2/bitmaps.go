@@ -66,37 +66,50 @@ func (h *header) readBitmapsExtension(data []byte) error {
 // readBitmaps lists the bitmaps as qemu-img info does.
 func (i *image) readBitmaps() ([]any, error) {
 	var list []any
+	err := i.eachBitmap(func(p []byte) error {
+		b, err := i.readBitmap(p)
+		list = append(list, b)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// eachBitmap calls f for the directory's entries, each of which begins p.
+func (i *image) eachBitmap(f func(p []byte) error) error {
+	count := uint32(0)
 	var entry [bitmapEntrySize + maxBitmapName]byte
 	for at := uint64(0); at < i.bitmaps.size; {
 		left := i.bitmaps.size - at
 		if left < bitmapEntrySize {
-			return nil, disk.Corruptf(formatName, "Broken bitmap directory")
+			return disk.Corruptf(formatName, "Broken bitmap directory")
 		}
 		p := entry[:min(left, uint64(len(entry)))]
 		if err := i.tables.ReadAt(p, int64(i.bitmaps.offset+at)); err != nil {
-			return nil, err
+			return err
 		}
 		nameSize, extraSize := uint64(binary.BigEndian.Uint16(p[18:])), uint64(binary.BigEndian.Uint32(p[20:]))
 		length := (bitmapEntrySize + nameSize + extraSize + 7) &^ 7
 		switch {
 		case length > left:
-			return nil, disk.Corruptf(formatName, "Broken bitmap directory")
+			return disk.Corruptf(formatName, "Broken bitmap directory")
 		case extraSize != 0:
-			return nil, disk.Corruptf(formatName, "Bitmap extra data is not supported")
-		case uint32(len(list)) == i.bitmaps.count:
-			return nil, disk.Corruptf(formatName, "More bitmaps found than specified in header extension")
+			return disk.Corruptf(formatName, "Bitmap extra data is not supported")
+		case count == i.bitmaps.count:
+			return disk.Corruptf(formatName, "More bitmaps found than specified in header extension")
 		}
-		b, err := i.readBitmap(p)
-		if err != nil {
-			return nil, err
+		if err := f(p); err != nil {
+			return err
 		}
-		list = append(list, b)
+		count++
 		at += length
 	}
-	if uint32(len(list)) != i.bitmaps.count {
-		return nil, disk.Corruptf(formatName, "Less bitmaps found than specified in header extension")
+	if count != i.bitmaps.count {
+		return disk.Corruptf(formatName, "Less bitmaps found than specified in header extension")
 	}
-	return list, nil
+	return nil
 }
 
 // readBitmap reads a directory entry, which p begins with, and checks it.

@@ -242,6 +242,9 @@ func (w *writer) encodeHeader() ([]byte, error) {
 		if w.lazyRefcounts {
 			be.PutUint64(p[80:], featureLazyRefcounts)
 		}
+		if len(w.bitmaps) > 0 {
+			be.PutUint64(p[88:], featureBitmaps)
+		}
 		be.PutUint32(p[96:], w.refcountOrder)
 		be.PutUint32(p[100:], newHeaderLength)
 		p[104] = w.compression
@@ -288,6 +291,9 @@ func (w *writer) encodeExtensions(p []byte, at int) error {
 			table = append(table, row...)
 		}
 		add(extensionFeatureNames, table)
+	}
+	if len(w.bitmaps) > 0 && !add(extensionBitmaps, w.bitmapDirectory.encode()) {
+		return errors.New("there is no room for bitmaps in the header")
 	}
 	at += head // the end of the extensions
 	if w.backingFile == "" {

@@ -17,12 +17,14 @@ import (
 type writer struct {
 	*createOptions
 	*space
-	target    disk.Target
-	size      int64
-	dense     bool
-	unit      int64
-	entrySize int64 // of an L2 entry
-	span      int64 // bytes of the disk that an L2 table maps
+	target          disk.Target
+	size            int64
+	dense           bool
+	bitmaps         []disk.Bitmap
+	bitmapDirectory bitmapsExtension // when they have been written
+	unit            int64
+	entrySize       int64 // of an L2 entry
+	span            int64 // bytes of the disk that an L2 table maps
 
 	length int64 // of the file, as far as something is stored
 	l1     []uint64
@@ -60,6 +62,10 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		dense:         o.Dense,
 		entrySize:     8,
 		index:         -1,
+	}
+	w.bitmaps = o.Bitmaps
+	if err := w.checkBitmaps(o.Bitmaps, size); err != nil {
+		return nil, err
 	}
 	w.unit = w.clusterSize
 	if w.extendedL2 {
@@ -302,6 +308,9 @@ func (w *writer) Finish() error {
 		return err
 	}
 	if err := w.flush(); err != nil {
+		return err
+	}
+	if err := w.writeBitmaps(); err != nil {
 		return err
 	}
 	if err := w.writeRefcounts(); err != nil {

@@ -216,7 +216,11 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 		defer below.Close()
 	}
 	c.progress.onSignal(ctx, r.stderr)
-	return c.run(ctx)
+	if err := c.run(ctx); err != nil {
+		return err
+	}
+	c.tellSkipped()
+	return nil
 }
 
 // sources opens the inputs, or a snapshot of the only one.
@@ -344,7 +348,7 @@ func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 	if err := c.canCompress(o.compress); err != nil {
 		return err
 	}
-	if err := o.checkBitmaps(c.format, chains); err != nil {
+	if err := c.setBitmaps(o, chains); err != nil {
 		return err
 	}
 	if err := o.refuseYet(c); err != nil {
@@ -401,23 +405,6 @@ func (o *convertOptions) refuseYet(c *copying) error {
 	switch {
 	case o.noCreate && c.format != job.Raw:
 		return fmt.Errorf("-n is supported for raw outputs only: writing into an existing %s image is not supported yet", c.format)
-	case o.bitmaps:
-		return errors.New("--bitmaps is not supported yet")
-	}
-	return nil
-}
-
-// checkBitmaps says why bitmaps cannot be copied.
-func (o *convertOptions) checkBitmaps(format job.OutputFormat, chains []*chain.Chain) error {
-	switch {
-	case !o.bitmaps:
-		return nil
-	case len(chains) > 1:
-		return errors.New("Copying bitmaps only possible with single source")
-	case chains[0].Top().Inspection.Format != "qcow2":
-		return errors.New("Source lacks bitmap support")
-	case format != job.QCOW2:
-		return fmt.Errorf("Format driver '%s' does not support bitmaps", format)
 	}
 	return nil
 }

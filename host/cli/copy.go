@@ -37,6 +37,8 @@ type copying struct {
 	progress  *progress
 	opened    []*chain.Chain // what the output must be no part of
 	quiet     bool           // says nothing of sectors that cannot be read
+	skipped   []string       // bitmaps that are not copied
+	extra     int64          // bytes that the output may take besides what its size asks for
 	// created is called when the output is there; nil is nothing.
 	created func(*output.File) error
 }
@@ -167,7 +169,7 @@ func (c *copying) run(ctx context.Context) (err error) {
 
 // grantOutput hands the files of the output to the worker.
 func (c *copying) grantOutput(out *output.File, extra []job.ExtraFile) error {
-	own, err := c.grant(out, job.ExtraFile{Name: filepath.Base(c.name), Ceiling: job.OutputCapacity(c.format, c.size)})
+	own, err := c.grant(out, job.ExtraFile{Name: filepath.Base(c.name), Ceiling: c.ceiling()})
 	if err != nil {
 		return err
 	}
