@@ -6,7 +6,7 @@ package convert
 func (c *copier) compress(p *piece, content []byte, runs []run, placed func()) (Result, error) {
 	scratch := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(scratch)
-	stored, units, err := c.compressUnits(content, runs, (*scratch)[:0])
+	stored, units, err := c.compressUnits(content, runs, p.off, (*scratch)[:0])
 	if err != nil {
 		return Result{}, &WriteError{p.off, err}
 	}
@@ -47,8 +47,9 @@ type storedUnit struct {
 	from, to int64
 }
 
-// compressUnits appends the compressed forms of the units of runs to stored.
-func (c *copier) compressUnits(content []byte, runs []run, stored []byte) ([]byte, []storedUnit, error) {
+// compressUnits appends the compressed forms of the units of runs to stored. off
+// is where content is on the output.
+func (c *copier) compressUnits(content []byte, runs []run, off int64, stored []byte) ([]byte, []storedUnit, error) {
 	var units []storedUnit
 	for _, r := range runs {
 		if r.zero {
@@ -58,7 +59,7 @@ func (c *copier) compressUnits(content []byte, runs []run, stored []byte) ([]byt
 		for start := r.start; start < r.end; start += c.unit {
 			end := min(start+c.unit, r.end)
 			u := storedUnit{run: run{start: start, end: end}, from: int64(len(stored))}
-			form, err := c.compressor.Compress(stored, content[start:end])
+			form, err := c.compressor.Compress(stored, content[start:end], off+start)
 			if err != nil {
 				return nil, nil, err
 			}

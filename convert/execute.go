@@ -112,9 +112,7 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 	if s, ok := w.(disk.Spreader); ok {
 		c.target = s.Content()
 	}
-	if x.Options.Compress {
-		c.compressor = w.(disk.Compressor) // as WriterOptions says
-	}
+	c.compressor, _ = w.(disk.Compressor) // nil when it is none
 	c.setSparse(x.SparseSize)
 	c.progress.report = x.Progress
 	c.pacer.rate = x.Rate

@@ -151,6 +151,12 @@ var written = map[string][]string{
 		"cluster_size=1k,refcount_bits=64",
 		"extended_l2=on,cluster_size=2M",
 	},
+	"vmdk": {
+		"",
+		"adapter_type=lsilogic,hwversion=7,toolsversion=9",
+		"compat6=on,zeroed_grain=on",
+		"subformat=streamOptimized",
+	},
 	"vpc": {"", "force_size=on"},
 	"vhdx": {
 		"",
@@ -162,8 +168,8 @@ var written = map[string][]string{
 
 // Formats that are compressed, and that qemu-img check can look at.
 var (
-	compressed = map[string]bool{"qcow2": true}
-	checked    = map[string]bool{"qcow2": true, "vhdx": true}
+	compressed = map[string]bool{"qcow2": true, "vmdk": true}
+	checked    = map[string]bool{"qcow2": true, "vmdk": true, "vhdx": true}
 )
 
 // TestWritten: whatever the options, what was written is read back, by this
@@ -173,6 +179,9 @@ func TestWritten(t *testing.T) {
 	for format, sets := range written {
 		for _, set := range sets {
 			for _, shape := range slices.Sorted(maps.Keys(shapes)) {
+				if format == "vmdk" && shape == "empty" {
+					continue // nothing opens it
+				}
 				for _, how := range []string{"sparse", "dense", "compressed"} {
 					if how == "compressed" && (!compressed[format] || strings.Contains(set, "preallocation")) {
 						continue
@@ -227,7 +236,13 @@ func TestIdentical(t *testing.T) {
 			if format == "vhdx" && strings.Contains(set, "fixed") {
 				continue // QEMU's file ends inside of the last block
 			}
+			if set == "subformat=streamOptimized" {
+				continue // another deflate gives other bytes
+			}
 			for _, shape := range slices.Sorted(maps.Keys(shapes)) {
+				if format == "vmdk" && shape == "empty" {
+					continue // nothing opens it
+				}
 				t.Run(strings.Join([]string{format, set, shape}, "/"), func(t *testing.T) {
 					t.Parallel()
 					content := shapes[shape]()

@@ -34,10 +34,11 @@ type Writer interface {
 type Compressor interface {
 	Writer
 
-	// Compress appends the stored form of one unit of content to dst and
-	// returns it, or nil if the unit is better stored as it is. The last unit
-	// of a disk may be short. It may be called from several goroutines at once.
-	Compress(dst, unit []byte) ([]byte, error)
+	// Compress appends the stored form of one unit of content, which is at off,
+	// to dst and returns it, or nil if the unit is better stored as it is. The
+	// last unit of a disk may be short. It may be called from several goroutines
+	// at once.
+	Compress(dst, unit []byte, off int64) ([]byte, error)
 
 	// PlaceCompressed reserves room for a stored form of n bytes, of the unit
 	// at off, and returns where in the target it goes.
@@ -61,8 +62,9 @@ type WriterOptions struct {
 	Existing bool
 	// Zeroed says that the target reads as zeros where nothing is written.
 	Zeroed bool
-	// Compress has units stored compressed: the Writer is a [Compressor], or
-	// Create fails.
+	// Compress has units stored compressed: the Writer is a [Compressor] then, or
+	// Create fails; but vmdk images that are not stream-optimized are not
+	// compressed, and those that are always.
 	Compress bool
 	// Bitmaps are stored with the image; a format that cannot do that fails.
 	Bitmaps []Bitmap

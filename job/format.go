@@ -17,7 +17,7 @@ const (
 	VHDX  OutputFormat = "vhdx"
 )
 
-var written = map[OutputFormat]bool{Raw: true, QCOW2: true, VPC: true, VHDX: true}
+var written = map[OutputFormat]bool{Raw: true, QCOW2: true, VPC: true, VHDX: true, VMDK: true}
 
 // knownFormats are the formats that qemu-img can write, by its names: asking
 // for one that is not implemented is not the same as asking for nonsense.
@@ -53,7 +53,7 @@ func ParseOutputFormat(name string) (OutputFormat, error) {
 }
 
 // Compresses reports whether images of that format can be compressed (-c).
-func (f OutputFormat) Compresses() bool { return f == QCOW2 }
+func (f OutputFormat) Compresses() bool { return f == QCOW2 || f == VMDK }
 
 // OutputCapacity returns the length in bytes up to which an image of that
 // format and virtual size (bytes) may be written: the ceiling of the output's
@@ -68,6 +68,12 @@ func OutputCapacity(f OutputFormat, virtualSize int64) int64 {
 		// clusters of 2 MiB, the greatest, are rounded up to, six at least.
 		content := roundUp(virtualSize, 2<<20)
 		return saturate(content, content/16, 16<<20)
+	case VMDK:
+		// Each grain of 64 KiB takes an entry of 4 bytes in two tables, each table
+		// of 512 one in two directories. Stored compressed, it may take 512 bytes
+		// more: a marker, what deflate adds, and up to the next sector.
+		content := roundUp(virtualSize, 64<<10)
+		return saturate(content, content/64, 16<<20)
 	case VPC:
 		// The geometry adds less than a cylinder. Each block of 2 MiB takes a
 		// bitmap of 512 bytes and an entry of the BAT.

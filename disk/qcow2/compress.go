@@ -34,7 +34,7 @@ func newCompressor(w *writer) (*compressor, error) {
 }
 
 // Compress compresses a cluster; what lies behind the end of the disk is zeros.
-func (c *compressor) Compress(dst, unit []byte) ([]byte, error) {
+func (c *compressor) Compress(dst, unit []byte, _ int64) ([]byte, error) {
 	e, _ := c.encoders.Get().(encoder)
 	if e == nil {
 		var err error

@@ -11,7 +11,7 @@ import (
 )
 
 // Format is VMware's virtual disk.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
 
 // An extent is one part of a disk. Neither flat nor sparse, it is zeros.
 type extent struct {

@@ -26,7 +26,7 @@ const (
 	maxCompressed    = 4 << 20 // bytes of a grain that is stored compressed
 	directoryAtEnd   = math.MaxUint64
 	flagZeroGrain    = 1 << 2
-	flagMarkers      = 1 << 16
+	flagMarkers      = 1 << 17
 	compressionNone  = 0
 	compressionDefl  = 1
 	markerFooter     = 3

@@ -248,6 +248,10 @@ func (c *copying) explain(err error) error {
 			return err // qemu-img finds it before it begins
 		}
 		switch {
+		case opensNot(why):
+			return couldNotOpen(c.name, why)
+		case why == "invalid cluster size": // of a flat vmdk image that is to be compressed
+			return errors.New(why)
 		case c.texts.create == "" && (e.Errno == int(syscall.EFBIG) || isTooLarge(why)):
 			why = c.tooLarge()
 		case e.Errno != 0:
@@ -266,6 +270,12 @@ func (c *copying) explain(err error) error {
 // which qemu-img create has a text of its own (EFBIG).
 func isTooLarge(why string) bool {
 	return strings.HasPrefix(why, "Image size too large for file format") || strings.HasPrefix(why, "Disk size is too large")
+}
+
+// opensNot reports whether why is what qemu-img says of an image when it opens
+// what it has just made.
+func opensNot(why string) bool {
+	return strings.HasPrefix(why, "Unsupported image type '") || why == "L1 size too big"
 }
 
 func (c *copying) tooLarge() string {

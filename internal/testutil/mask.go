@@ -1,9 +1,11 @@
 package testutil
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"os"
+	"regexp"
 	"testing"
 )
 
@@ -17,6 +19,10 @@ func Mask(t testing.TB, format, name string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	if format == "vmdk" {
+		maskDescriptor(t, f)
+		return
+	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		t.Fatal(err)
@@ -60,4 +66,35 @@ func read(f io.ReaderAt, off int64, n int) []byte {
 	p := make([]byte, n)
 	_, _ = f.ReadAt(p, off) // what is missing stays zero, and differs
 	return p
+}
+
+var (
+	contentID = regexp.MustCompile("\nCID=[0-9a-f]+\n") // QEMU leaves leading zeros out
+	ownName   = regexp.MustCompile("SPARSE \"[^\"]*\"\n")
+)
+
+// maskDescriptor clears the CID of a vmdk image, and the name of its own file
+// in an embedded descriptor. A descriptor that is a file ends with a sector.
+func maskDescriptor(t testing.TB, f *os.File) {
+	t.Helper()
+	at, size := int64(0), int64(1<<20)
+	embedded := string(read(f, 0, 4)) == "KDMV"
+	if embedded {
+		at, size = 512, 20*512
+	}
+	text, err := io.ReadAll(io.NewSectionReader(f, at, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	length := len(text)
+	text = contentID.ReplaceAll(text, []byte("\nCID=00000000\n"))
+	if embedded {
+		text = ownName.ReplaceAll(text, []byte("SPARSE \"\"\n"))
+	}
+	// A shorter CID leaves the end of the text as it was before.
+	text = append(bytes.TrimRight(text, "\x00\n"), '\n')
+	text = append(text, make([]byte, length+512)...)[:(length+511)/512*512]
+	if _, err := f.WriteAt(text, at); err != nil {
+		t.Fatal(err)
+	}
 }
