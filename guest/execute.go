@@ -104,6 +104,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	if err != nil {
 		return e, err
 	}
+	t.keeps = x.Output.Existing
 	o := options(x.Output)
 	for _, f := range x.Output.Files {
 		t, err := s.target(f.ID, f.Direct)

@@ -63,7 +63,8 @@ func (f *file) allData(off int64) (start, end int64, err error) {
 // A target is the granted descriptor of the output.
 type target struct {
 	fd     int
-	direct int // the same, open for direct I/O; -1 is none
+	direct int  // the same, open for direct I/O; -1 is none
+	keeps  bool // its length, as a device does
 }
 
 func (t *target) WriteAt(p []byte, off int64) (int, error) {
@@ -91,6 +92,9 @@ func (t *target) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (t *target) Truncate(size int64) error {
+	if t.keeps {
+		return nil
+	}
 	return retry(func() error { return unix.Ftruncate(t.fd, size) })
 }
 

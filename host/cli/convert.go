@@ -274,7 +274,7 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	if err := c.refuseSame(chains); err != nil {
 		return err
 	}
-	c.options = output.Options{NoCreate: o.noCreate, Size: c.size}
+	c.options = output.Options{NoCreate: o.noCreate, Size: c.least(c.size)}
 	c.execution.OutputSize = &c.size
 	c.execution.SkipZeros = c.execution.SkipZeros && (!o.sparse.set || o.sparse.n > 0)
 	c.execution.SparseSize = o.sparse.n

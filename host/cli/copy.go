@@ -222,6 +222,15 @@ func (c *copying) warn(w job.Warning) {
 	c.say(fmt.Sprintf("warning: %s offset %d: %s", what, w.Offset, strerror.Errno(errno)))
 }
 
+// least returns how long the output will be at least, in bytes, when its virtual
+// size is size: an image with a header may turn out short.
+func (c *copying) least(size int64) int64 {
+	if c.format == job.Raw {
+		return size
+	}
+	return 1
+}
+
 // createError says why the output cannot be made.
 func (c *copying) createError(why string) error {
 	if c.texts.create == "" {
@@ -261,6 +270,9 @@ func (c *copying) explain(err error) error {
 	case job.ErrRead:
 		return errors.New(c.texts.read(e.Offset) + ": " + why + detail)
 	case job.ErrWrite:
+		if e.Offset < 0 { // it was the tables, at the end
+			e.Offset = c.size
+		}
 		return errors.New(c.texts.write(e.Offset) + ": " + why)
 	}
 	return err

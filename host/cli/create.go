@@ -161,7 +161,7 @@ func (c *copying) newImage(ctx context.Context, o *createOptions) error {
 	if err := c.values.CheckFile(); err != nil {
 		return err
 	}
-	c.options.Size = c.size
+	c.options.Size = c.least(c.size)
 	c.execution.OutputSize = &c.size
 	c.execution.SkipZeros = true
 	c.execution.Output.Format = c.format

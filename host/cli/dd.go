@@ -79,7 +79,7 @@ func (r *runner) dd(ctx context.Context, o dd.Operands, fixed reproducible, show
 	}
 	window := dd.ComputeWindow(chains[0].Size(), o.BlockSize, o.Count, o.Skip)
 	c.size = window.OutSize
-	c.options.Size = window.OutSize
+	c.options.Size = c.least(window.OutSize)
 	c.execution.Window = &window
 	c.execution.Sync = true
 	c.execution.Output.Format = c.format
