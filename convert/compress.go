@@ -32,7 +32,7 @@ func (c *copier) compress(p *piece, content []byte, runs []run, placed func()) (
 		}
 	}
 	for _, part := range parts {
-		if err := c.write(stored[part.start:part.end], part.at, p.off); err != nil {
+		if err := c.store(stored[part.start:part.end], part.at, p.off); err != nil {
 			return Result{}, err
 		}
 	}

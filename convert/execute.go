@@ -113,6 +113,7 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 		c.target = s.Content()
 	}
 	c.compressor, _ = w.(disk.Compressor) // nil when it is none
+	c.encrypter, _ = w.(disk.Encrypter)
 	c.setSparse(x.SparseSize)
 	c.progress.report = x.Progress
 	c.pacer.rate = x.Rate
@@ -226,6 +227,7 @@ type copier struct {
 	*plan
 	writer     disk.Writer
 	compressor disk.Compressor // nil stores content as it is
+	encrypter  disk.Encrypter  // nil does not encrypt it
 	target     disk.Target
 	unit       int64
 	block      int64 // in which zeros are looked for
@@ -344,7 +346,9 @@ func (c *copier) align(off int64) int64 {
 }
 
 // offloads reports whether the kernel is to copy what is stored as it is.
-func (c *copier) offloads() bool { return (c.dense || c.asStored) && c.compressor == nil }
+func (c *copier) offloads() bool {
+	return (c.dense || c.asStored) && c.compressor == nil && c.encrypter == nil
+}
 
 // most returns how long a piece of one extent may be.
 func (c *copier) most(e disk.Extent) int64 {
@@ -413,7 +417,7 @@ func (c *copier) hole(p *piece, placed func()) (Result, error) {
 // zero has zeros stored at an offset of the target, by the file system if it
 // can.
 func (c *copier) zero(at, off, n int64) error {
-	if !c.noZero.isSet() {
+	if c.encrypter == nil && !c.noZero.isSet() {
 		err := c.target.Zero(at, n)
 		if err == nil {
 			return nil
@@ -572,7 +576,15 @@ func (c *copier) place(parts []part, start, end, off int64) ([]part, error) {
 	return parts, nil
 }
 
+// write writes content at an offset of the target, and may change it on the way.
 func (c *copier) write(p []byte, at, off int64) error {
+	if c.encrypter != nil {
+		c.encrypter.Encrypt(p, off, at)
+	}
+	return c.store(p, at, off)
+}
+
+func (c *copier) store(p []byte, at, off int64) error {
 	c.pacer.wait(int64(len(p)))
 	if _, err := c.target.WriteAt(p, at); err != nil {
 		return &WriteError{off, err}
@@ -583,9 +595,19 @@ func (c *copier) write(p []byte, at, off int64) error {
 var zeros [bufferSize]byte
 
 func (c *copier) writeZeros(at, off, n int64) error {
+	content := zeros[:]
+	if c.encrypter != nil {
+		buf := c.buffers.Get().(*[]byte)
+		defer c.buffers.Put(buf)
+		content = *buf
+	}
 	for n > 0 {
-		part := zeros[:min(n, bufferSize)]
-		if err := c.write(part, at, off); err != nil {
+		part := content[:min(n, int64(len(content)))]
+		if c.encrypter != nil {
+			clear(part)
+			c.encrypter.Encrypt(part, off, at)
+		}
+		if err := c.store(part, at, off); err != nil {
 			return err
 		}
 		at, off, n = at+int64(len(part)), off+int64(len(part)), n-int64(len(part))

@@ -52,6 +52,16 @@ type Spreader interface {
 	Content() Target
 }
 
+// An Encrypter is a Writer whose content is encrypted before it is stored.
+type Encrypter interface {
+	Writer
+
+	// Encrypt encrypts content in place: p, whole sectors, is what is at off of
+	// the disk and is to be stored at offset at of the target. It may be called
+	// from several goroutines at once.
+	Encrypt(p []byte, off, at int64)
+}
+
 // WriterOptions are what the creation of an image depends on besides its size.
 type WriterOptions struct {
 	// Dense has the space of the whole disk allocated: runs of zeros are
@@ -76,6 +86,8 @@ type WriterOptions struct {
 	// what the image calls them.
 	Files     []Target
 	FileNames []string
+	// Secret encrypts the image; nil is none.
+	Secret []byte
 	// Seed is what all ids of the image are derived from, and whatever else is
 	// to be unpredictable in it: see [WriterOptions.Derive]. It is random, or
 	// fixed if equal input is to give equal output.

@@ -15,9 +15,10 @@ const (
 	VMDK  OutputFormat = "vmdk"
 	VPC   OutputFormat = "vpc"
 	VHDX  OutputFormat = "vhdx"
+	LUKS  OutputFormat = "luks"
 )
 
-var written = map[OutputFormat]bool{Raw: true, QCOW2: true, VPC: true, VHDX: true, VMDK: true}
+var written = map[OutputFormat]bool{Raw: true, QCOW2: true, VPC: true, VHDX: true, VMDK: true, LUKS: true}
 
 // knownFormats are the formats that qemu-img can write, by its names: asking
 // for one that is not implemented is not the same as asking for nonsense.
@@ -74,6 +75,9 @@ func OutputCapacity(f OutputFormat, virtualSize int64) int64 {
 		// more: a marker, what deflate adds, and up to the next sector.
 		content := roundUp(virtualSize, 64<<10)
 		return saturate(content, content/64, 16<<20)
+	case LUKS:
+		// The greatest header has eight keyslots of 4000 stripes of 64 bytes.
+		return saturate(roundUp(virtualSize, 512), 4<<20)
 	case VPC:
 		// The geometry adds less than a cylinder. Each block of 2 MiB takes a
 		// bitmap of 512 bytes and an entry of the BAT.

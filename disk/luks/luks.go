@@ -1,4 +1,4 @@
-// Package luks reads LUKS containers, versions 1 and 2: a header with keyslots,
+// Package luks reads LUKS containers, versions 1 and 2, and writes version 1: a header with keyslots,
 // and an encrypted disk behind it.
 //
 // Without the passphrase the header can be read and described, and the content
@@ -17,7 +17,7 @@ import (
 const formatName = "luks"
 
 // Format is the LUKS format. QEMU knows version 1 of it.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
 
 func probe(head []byte) int {
 	if len(head) >= 8 && string(head[:6]) == luks.Magic && head[6] == 0 && (head[7] == 1 || head[7] == 2) {

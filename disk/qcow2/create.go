@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"instar/disk/internal/luks"
 	"instar/internal/qemunum"
 )
 
@@ -28,7 +29,9 @@ type createOptions struct {
 	backingFormat string
 	dataFile      string
 	dataFileRaw   bool
-	encryption    string // "", aes or luks
+	encrypted     bool
+	encryption    string        // aes or luks, if encrypted
+	luks          *luks.Options // nil is no LUKS
 }
 
 // knownOptions are the options of a new image by name.
@@ -56,10 +59,10 @@ func parseCreateOptions(values map[string]string) (*createOptions, error) {
 		func() error { return readBool(values, "extended_l2", &o.extendedL2) },
 		func() error { return readBool(values, "lazy_refcounts", &o.lazyRefcounts) },
 		func() error { return readBool(values, "data_file_raw", &o.dataFileRaw) },
-		func() error { return o.setEncryption(values) },
+		func() error { return o.readEncryption(values) },
 		func() error { return o.setCompat(values) },
 		func() error { return o.setBacking(values) },
-		func() error { return o.setCipher(values) },
+		func() error { return o.readCipher(values) },
 		func() error { return o.setPreallocation(values) },
 		func() error { return o.setCompression(values) },
 		func() error { return o.check(clusterSize, refcountBits) },
@@ -231,6 +234,7 @@ func (w *writer) encodeHeader() ([]byte, error) {
 	be.PutUint32(p[4:], w.version)
 	be.PutUint32(p[20:], w.clusterBits)
 	be.PutUint64(p[24:], uint64(w.size))
+	be.PutUint32(p[32:], w.cryptMethod)
 	be.PutUint32(p[36:], uint32(len(w.l1)))
 	be.PutUint64(p[40:], uint64(w.l1At*w.clusterSize))
 	be.PutUint64(p[48:], uint64(w.tableAt*w.clusterSize))
@@ -281,6 +285,9 @@ func (w *writer) encodeExtensions(p []byte, at int) error {
 	}
 	if w.backingFormat != "" && !add(extensionBackingFormat, []byte(w.backingFormat)) {
 		return fmt.Errorf("Backing file name too long")
+	}
+	if w.cryptMethod == cryptLUKS {
+		add(extensionCrypto, w.encodeCryptExtension())
 	}
 	if w.version >= 3 && w.clusterSize > 4096 { // QEMU spares it small clusters
 		var table []byte

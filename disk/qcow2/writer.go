@@ -36,6 +36,9 @@ type writer struct {
 	stored map[int64]bool   // refcount blocks that have been written
 	full   []byte           // a refcount block of ones
 
+	cryptMethod          uint32
+	cryptAt, cryptLength int64 // LUKS header, bytes
+
 	last    piece // what was laid out last
 	pending piece // laid out, and not asked for yet
 	ahead   *preallocation
@@ -75,6 +78,9 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		}
 	}
 	w.retire = w.writeReftable
+	if o.Compress && w.encrypted {
+		return nil, errors.New("Compression and encryption not supported at the same time") //nolint:staticcheck // qemu-img's text
+	}
 	if o.Compress && w.preallocation != "off" {
 		return nil, errors.New("Compression and preallocation not supported at the same time") //nolint:staticcheck // qemu-img's text
 	}
@@ -87,32 +93,40 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 			return nil, err
 		}
 	}
-	if err := w.begin(); err != nil {
+	if err := w.beginTables(); err != nil {
 		return nil, err
 	}
-	if o.Compress {
-		return newCompressor(w)
-	}
-	return w, nil
-}
-
-// begin lays out what a new image has before there is content.
-func (w *writer) begin() error {
-	w.length = 3 * w.clusterSize
-	if tables := (w.size + w.span - 1) / w.span; tables > 0 {
-		w.l1 = make([]uint64, tables)
-		var err error
-		if w.l1At, err = w.alloc(w.clusters(tables * 8)); err != nil {
-			return err
+	var v disk.Writer = w
+	if w.encrypted {
+		if v, err = newEncrypter(w, o); err != nil {
+			return nil, err
 		}
-		w.reach(w.l1At*w.clusterSize + tables*8)
 	}
 	if err := w.preallocate(); err != nil {
-		return err
+		return nil, err
 	}
 	if w.ahead == nil {
 		w.next = 0 // qemu-img opens the image anew
 	}
+	if o.Compress {
+		return newCompressor(w)
+	}
+	return v, nil
+}
+
+// beginTables lays out what a new image has before there is content.
+func (w *writer) beginTables() error {
+	w.length = 3 * w.clusterSize
+	tables := (w.size + w.span - 1) / w.span
+	if tables == 0 {
+		return nil
+	}
+	w.l1 = make([]uint64, tables)
+	var err error
+	if w.l1At, err = w.alloc(w.clusters(tables * 8)); err != nil {
+		return err
+	}
+	w.reach(w.l1At*w.clusterSize + tables*8)
 	return nil
 }
 
@@ -263,7 +277,7 @@ func (w *writer) Zero(off, n int64) error {
 	switch {
 	case w.backingFile != "":
 		return w.zeroClusters(off, n)
-	case w.dense:
+	case w.dense, w.encrypted && w.ahead != nil:
 		return errors.ErrUnsupported
 	}
 	return nil

@@ -84,5 +84,12 @@ func (c *copying) canCompress(asked bool) error {
 	if asked && !c.format.Compresses() {
 		return errors.New("Compression not supported for this file format")
 	}
+	_, encrypted := c.values.Get("encrypt.format")
+	if old, _ := c.values.Get("encryption"); asked && (encrypted || old == "on") {
+		return errors.New("Compression and encryption not supported at the same time")
+	}
+	if mode, given := c.values.Get("preallocation"); asked && given && mode != "off" {
+		return errors.New("Compression and preallocation not supported at the same time")
+	}
 	return nil
 }

@@ -153,8 +153,12 @@ func diffuse(key []byte, h hash.Hash) {
 	}
 }
 
-// A sectorCipher decrypts one encryption sector, of which iv is the number.
-type sectorCipher interface{ decrypt(p []byte, iv uint64) }
+// A sectorCipher encrypts and decrypts one encryption sector, of which iv is the
+// number.
+type sectorCipher interface {
+	encrypt(p []byte, iv uint64)
+	decrypt(p []byte, iv uint64)
+}
 
 // newCipher returns the cipher that dm-crypt knows under that name.
 func newCipher(name string, key []byte) (sectorCipher, error) {
@@ -199,19 +203,35 @@ func (c xtsSectors) decrypt(p []byte, iv uint64) {
 	c.Decrypt(p, p, iv)
 }
 
+func (c xtsSectors) encrypt(p []byte, iv uint64) {
+	if c.short {
+		iv &= math.MaxUint32
+	}
+	c.Encrypt(p, p, iv)
+}
+
 type cbcSectors struct {
 	block, essiv cipher.Block
 	short        bool
 }
 
 func (c *cbcSectors) decrypt(p []byte, iv uint64) {
+	cipher.NewCBCDecrypter(c.block, c.vector(iv)).CryptBlocks(p, p)
+}
+
+func (c *cbcSectors) encrypt(p []byte, iv uint64) {
+	cipher.NewCBCEncrypter(c.block, c.vector(iv)).CryptBlocks(p, p)
+}
+
+// vector returns the initialization vector of a sector.
+func (c *cbcSectors) vector(iv uint64) []byte {
 	if c.short {
 		iv &= math.MaxUint32
 	}
-	var v [aes.BlockSize]byte
-	binary.LittleEndian.PutUint64(v[:], iv)
+	v := make([]byte, aes.BlockSize)
+	binary.LittleEndian.PutUint64(v, iv)
 	if c.essiv != nil {
-		c.essiv.Encrypt(v[:], v[:])
+		c.essiv.Encrypt(v, v)
 	}
-	cipher.NewCBCDecrypter(c.block, v[:]).CryptBlocks(p, p)
+	return v
 }

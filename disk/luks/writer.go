@@ -1,0 +1,74 @@
+package luks
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"instar/disk"
+	"instar/disk/internal/luks"
+)
+
+// A writer has nothing to lay out: behind the header, content goes where it is.
+type writer struct {
+	*luks.Volume
+	target disk.Target
+	header []byte
+	size   int64
+}
+
+// create begins a container of version 1.
+func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
+	if o.Compress {
+		return nil, disk.Unsupportedf(formatName, "Compression not supported for this file format")
+	}
+	known := append(luks.Known(), "size", "preallocation")
+	for _, name := range slices.Sorted(maps.Keys(o.Values)) {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("Invalid parameter '%s'", name)
+		}
+	}
+	options, err := luks.ParseOptions(o.Values, "")
+	if err != nil {
+		return nil, err
+	}
+	header, volume, err := options.Create(o.Secret, o)
+	if err != nil {
+		return nil, err
+	}
+	if size > 1<<62 {
+		return nil, errors.New("The requested file size is too large") //nolint:staticcheck // qemu-img's text
+	}
+	if !o.Existing {
+		if err := t.Truncate(0); err != nil {
+			return nil, err
+		}
+		if err := t.Truncate(int64(len(header)) + size); err != nil {
+			return nil, err
+		}
+	}
+	return &writer{Volume: volume, target: t, header: header, size: size}, nil
+}
+
+func (w *writer) Unit() int64 { return 4096 }
+
+func (w *writer) Place(off, n int64) (at, placed int64, err error) {
+	return int64(len(w.header)) + off, n, nil
+}
+
+// Zero has zeros be written: what is not would be decrypted as well.
+func (w *writer) Zero(_, _ int64) error { return errors.ErrUnsupported }
+
+// Encrypt numbers sectors as on the disk.
+func (w *writer) Encrypt(p []byte, off, _ int64) { w.Volume.Encrypt(p, off) }
+
+// Finish writes the header, the part that makes it one last.
+func (w *writer) Finish() error {
+	const first = 4096 // all but the keyslots' areas
+	if _, err := w.target.WriteAt(w.header[first:], first); err != nil {
+		return err
+	}
+	_, err := w.target.WriteAt(w.header[:first], 0)
+	return err
+}
