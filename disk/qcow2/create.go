@@ -246,9 +246,7 @@ func (w *writer) encodeHeader() ([]byte, error) {
 		if w.lazyRefcounts {
 			be.PutUint64(p[80:], featureLazyRefcounts)
 		}
-		if len(w.bitmaps) > 0 {
-			be.PutUint64(p[88:], featureBitmaps)
-		}
+		be.PutUint64(p[88:], w.autoclear())
 		be.PutUint32(p[96:], w.refcountOrder)
 		be.PutUint32(p[100:], newHeaderLength)
 		p[104] = w.compression
@@ -263,6 +261,20 @@ func (w *writer) incompatible() uint64 {
 	}
 	if w.extendedL2 {
 		f |= featureExtendedL2
+	}
+	if w.dataFile != "" {
+		f |= featureDataFile
+	}
+	return f
+}
+
+func (w *writer) autoclear() uint64 {
+	var f uint64
+	if len(w.bitmaps) > 0 {
+		f |= featureBitmaps
+	}
+	if w.dataFileRaw {
+		f |= featureDataFileRaw
 	}
 	return f
 }
@@ -285,6 +297,9 @@ func (w *writer) encodeExtensions(p []byte, at int) error {
 	}
 	if w.backingFormat != "" && !add(extensionBackingFormat, []byte(w.backingFormat)) {
 		return fmt.Errorf("Backing file name too long")
+	}
+	if w.dataFile != "" && !add(extensionDataFile, []byte(w.dataFile)) {
+		return errors.New("Data file name too long") //nolint:staticcheck // as of the backing file
 	}
 	if w.cryptMethod == cryptLUKS {
 		add(extensionCrypto, w.encodeCryptExtension())

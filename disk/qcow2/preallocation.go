@@ -25,7 +25,7 @@ func (w *writer) preallocate() error {
 		return nil
 	}
 	w.ahead = &preallocation{}
-	if w.preallocation == "metadata" {
+	if w.preallocation == "metadata" || w.dataFile != "" {
 		return nil
 	}
 	n := w.clusters(w.size)
@@ -110,7 +110,9 @@ func (w *writer) preallocateAt(off int64) (piece, error) {
 		a.request = off + min(end-off, requestLimit/w.clusterSize*w.clusterSize)
 	}
 	w.last = p
-	w.reach(p.at + p.n)
+	if w.dataFile == "" {
+		w.reach(p.at + p.n)
+	}
 	return p, nil
 }
 

@@ -18,13 +18,15 @@ type writer struct {
 	*createOptions
 	*space
 	target          disk.Target
+	data            disk.Target // of clusters: target, or the external data file
 	size            int64
+	dataLength      int64 // of the external data file, if content goes beyond the size
 	dense           bool
-	bitmaps         []disk.Bitmap
-	bitmapDirectory bitmapsExtension // when they have been written
 	unit            int64
 	entrySize       int64 // of an L2 entry
 	span            int64 // bytes of the disk that an L2 table maps
+	bitmaps         []disk.Bitmap
+	bitmapDirectory bitmapsExtension // when they have been written
 
 	length int64 // of the file, as far as something is stored
 	l1     []uint64
@@ -61,6 +63,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		createOptions: options,
 		space:         newSpace(options.clusterBits, options.refcountOrder),
 		target:        t,
+		data:          t,
 		size:          size,
 		dense:         o.Dense,
 		entrySize:     8,
@@ -93,6 +96,9 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 			return nil, err
 		}
 	}
+	if err := w.beginDataFile(o); err != nil {
+		return nil, err
+	}
 	if err := w.beginTables(); err != nil {
 		return nil, err
 	}
@@ -113,6 +119,37 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	}
 	return v, nil
 }
+
+// beginDataFile has clusters go to an external data file, if there is to be one:
+// each to where it is on the disk.
+func (w *writer) beginDataFile(o disk.WriterOptions) error {
+	if w.dataFile == "" {
+		return nil
+	}
+	if len(o.Files) != 1 || len(o.FileNames) != 1 {
+		return disk.Unsupportedf(formatName, "an external data file that is not given")
+	}
+	if o.Compress {
+		return errors.New("Operation not supported") //nolint:staticcheck // qemu-img's text
+	}
+	w.data, w.dataFile = o.Files[0], o.FileNames[0]
+	if w.dataFileRaw && w.preallocation == "off" {
+		w.preallocation = "metadata" // as QEMU has it, so that nothing is in the tables alone
+	}
+	if err := w.data.Truncate(0); err != nil {
+		return err
+	}
+	if err := w.data.Truncate(w.size); err != nil {
+		return err
+	}
+	if w.size > 0 && !w.dense && (w.preallocation == "falloc" || w.preallocation == "full") {
+		return zero(w.data, 0, w.size)
+	}
+	return nil
+}
+
+// Content is where clusters are written to.
+func (w *writer) Content() disk.Target { return w.data }
 
 // beginTables lays out what a new image has before there is content.
 func (w *writer) beginTables() error {
@@ -186,10 +223,17 @@ func (w *writer) allocate(off, n int64, follows bool) (piece, error) {
 		return piece{}, err
 	}
 	in := off % w.clusterSize
-	if host := int64(w.entry(off) & offsetMask); host != 0 {
+	if host := int64(w.entry(off) & offsetMask); host != 0 && w.dataFile == "" {
 		return piece{off, host + in, min(n, w.clusterSize-in)}, nil
 	}
 	count := w.clusters(in + n)
+	if w.dataFile != "" {
+		for k := range count {
+			w.setEntry(off+k*w.clusterSize, entryCopied|uint64(off-in+k*w.clusterSize))
+		}
+		w.dataLength = max(w.dataLength, (off+n+w.unit-1)/w.unit*w.unit)
+		return piece{off, off, n}, nil
+	}
 	var at, got int64
 	var err error
 	if follows && (w.last.at+w.last.n)%w.clusterSize == 0 {
@@ -225,7 +269,9 @@ func (w *writer) mark(p piece) {
 		bit := uint64(1) << (off % w.clusterSize / sub)
 		binary.BigEndian.PutUint64(bitmap, binary.BigEndian.Uint64(bitmap)&^(bit<<32)|bit)
 	}
-	w.reach((p.at + p.n + sub - 1) / sub * sub)
+	if w.dataFile == "" {
+		w.reach((p.at + p.n + sub - 1) / sub * sub)
+	}
 }
 
 // load makes the L2 table of that index the current one.
@@ -335,6 +381,11 @@ func (w *writer) Finish() error {
 	}
 	if err := w.target.Truncate(w.length); err != nil {
 		return err
+	}
+	if w.dataLength > w.size { // whole clusters are allocated
+		if err := w.data.Truncate(w.dataLength); err != nil {
+			return err
+		}
 	}
 	header, err := w.encodeHeader()
 	if err != nil {

@@ -378,10 +378,8 @@ func (c *copying) checkBacking(inputs int) error {
 // through there is left out.
 func (c *copying) standOn(ctx context.Context) (*chain.Chain, error) {
 	name, backed := c.values.Get("backing_file")
-	format, formatted := c.values.Get("backing_fmt")
+	format, _ := c.values.Get("backing_fmt")
 	switch {
-	case !backed && formatted && c.format == job.QCOW2:
-		return nil, c.createError("Backing format cannot be used without backing file")
 	case !backed:
 		return nil, nil
 	case c.format == job.QCOW2 && imageopts.Of(format) == nil && !readOnlyFormats[format]:
