@@ -61,7 +61,15 @@ func random(n int) []byte {
 func write(t testing.TB, format string, content []byte, x convert.Execution) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "image")
-	f, err := os.Create(name)
+	x.Options.Zeroed = true
+	writeTo(t, name, format, content, x)
+	return name
+}
+
+// writeTo writes content as an image into a file that may be there.
+func writeTo(t testing.TB, name, format string, content []byte, x convert.Execution) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,11 +86,10 @@ func write(t testing.TB, format string, content []byte, x convert.Execution) str
 	if x.Source, err = raw.Open(source, disk.OpenOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	x.Create, x.Target, x.Options.Zeroed = how.Create, file{f}, true
+	x.Create, x.Target = how.Create, file{f}
 	if _, err := convert.Execute(context.Background(), x); err != nil {
 		t.Fatal(err)
 	}
-	return name
 }
 
 // readBack reads an image with our own reader.
@@ -271,6 +278,29 @@ func TestIdentical(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// TestInPlace: what was on a device before does not show in an image.
+func TestInPlace(t *testing.T) {
+	qemuImg := testutil.QemuImg(t)
+	for _, set := range written["qcow2"] {
+		for _, shape := range []string{"sparse", "tiny", "zero"} {
+			t.Run(set+"/"+shape, func(t *testing.T) {
+				t.Parallel()
+				content := shapes[shape]()
+				before := filepath.Join(t.TempDir(), "device")
+				if err := os.WriteFile(before, bytes.Repeat([]byte{0xaa}, 32<<20), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				x := convert.Execution{SkipZeros: true, Options: disk.WriterOptions{Values: optionSet(set), Existing: true}}
+				writeTo(t, before, "qcow2", content, x)
+				if err := same(readBack(t, "qcow2", before), content); err != nil {
+					t.Errorf("read back: %v", err)
+				}
+				testutil.Run(t, qemuImg, "check", "-f", "qcow2", before)
+			})
 		}
 	}
 }

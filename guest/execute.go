@@ -76,8 +76,14 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 			}
 		}
 		d := disk.Chain(layers...)
-		if x.Overlay {
+		switch {
+		case x.Overlay && in.Solid:
+			d = convert.Solid(d)
+		case x.Overlay:
 			d = convert.Overlay(layers, below)
+		}
+		if d, err = convert.Tail(d, in.Start); err != nil {
+			return e, err
 		}
 		if x.Salvage {
 			d = convert.Salvage(d, warn)

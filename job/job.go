@@ -153,6 +153,11 @@ type Execution struct {
 // An Input is one chain of layers, the topmost first.
 type Input struct {
 	Layers []Layer `json:"layers"`
+	// Start is where in the chain the input begins, in bytes.
+	Start int64 `json:"start,omitempty"`
+	// Solid has what no layer stores read as zeros, with Execution.Overlay as
+	// well.
+	Solid bool `json:"solid,omitempty"`
 }
 
 // A Layer is one image of a chain.

@@ -22,6 +22,8 @@ type writer struct {
 	size            int64
 	dataLength      int64 // of the external data file, if content goes beyond the size
 	dense           bool
+	existing        bool // the target is a device
+	zeroed          bool // it reads as zeros where nothing is written
 	unit            int64
 	entrySize       int64 // of an L2 entry
 	span            int64 // bytes of the disk that an L2 table maps
@@ -91,10 +93,9 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	if size > 1<<62 || (size+w.span-1)/w.span > maxL1Size/8 {
 		return nil, errors.New("Could not resize image: Image size too large for file format") //nolint:staticcheck // qemu-img's text
 	}
-	if !o.Existing {
-		if err := t.Truncate(0); err != nil {
-			return nil, err
-		}
+	w.existing, w.zeroed = o.Existing, o.Zeroed
+	if err := w.empty(); err != nil {
+		return nil, err
 	}
 	if err := w.beginDataFile(o); err != nil {
 		return nil, err
@@ -118,6 +119,15 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		return newCompressor(w)
 	}
 	return v, nil
+}
+
+// empty has the target hold no image.
+func (w *writer) empty() error {
+	if !w.existing {
+		return w.target.Truncate(0)
+	}
+	_, err := w.target.WriteAt(make([]byte, disk.SectorSize), 0)
+	return err
 }
 
 // beginDataFile has clusters go to an external data file, if there is to be one:
@@ -323,7 +333,7 @@ func (w *writer) Zero(off, n int64) error {
 	switch {
 	case w.backingFile != "":
 		return w.zeroClusters(off, n)
-	case w.dense, w.encrypted && w.ahead != nil:
+	case w.dense, w.ahead != nil && (w.encrypted || !w.zeroed && w.dataFile == ""):
 		return errors.ErrUnsupported
 	}
 	return nil
@@ -379,8 +389,10 @@ func (w *writer) Finish() error {
 	if err := w.writeL1(); err != nil {
 		return err
 	}
-	if err := w.target.Truncate(w.length); err != nil {
-		return err
+	if !w.existing {
+		if err := w.target.Truncate(w.length); err != nil {
+			return err
+		}
 	}
 	if w.dataLength > w.size { // whole clusters are allocated
 		if err := w.data.Truncate(w.dataLength); err != nil {

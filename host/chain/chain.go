@@ -123,6 +123,12 @@ func (c *Chain) Close() error {
 	return errors.Join(errs...)
 }
 
+// Device reports that the image is on a device.
+func (l *Layer) Device() bool {
+	st, err := l.File.Stat()
+	return err == nil && st.Mode()&os.ModeDevice != 0
+}
+
 func (l *Layer) files() []*os.File {
 	files := []*os.File{l.File}
 	for _, f := range l.Files {

@@ -208,6 +208,13 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 	if err := c.prepare(o, chains); err != nil {
 		return err
 	}
+	if o.noCreate && c.format == job.QCOW2 {
+		old, err := c.rewrite(ctx)
+		if err != nil {
+			return err
+		}
+		defer old.Close()
+	}
 	below, err := c.standOn(ctx)
 	if err != nil {
 		return err
@@ -293,7 +300,7 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 		if err := checkCache(o.cache); err != nil {
 			return err
 		}
-		if o.noCreate && f.Size() < c.size {
+		if c.options.NoCreate && f.Size() < c.size {
 			return errors.New("output file is smaller than input file")
 		}
 		return nil
@@ -401,8 +408,8 @@ func (c *copying) standOn(ctx context.Context) (*chain.Chain, error) {
 // refuseYet refuses what no writer does yet.
 func (o *convertOptions) refuseYet(c *copying) error {
 	switch {
-	case o.noCreate && c.format != job.Raw:
-		return fmt.Errorf("-n is supported for raw outputs only: writing into an existing %s image is not supported yet", c.format)
+	case o.noCreate && c.format != job.Raw && c.format != job.QCOW2:
+		return fmt.Errorf("-n is supported for raw and qcow2 outputs only: writing into an existing %s image is not supported yet", c.format)
 	}
 	return nil
 }
