@@ -91,7 +91,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	}
 	w.span = w.clusterSize / w.entrySize * w.clusterSize
 	if size > 1<<62 || (size+w.span-1)/w.span > maxL1Size/8 {
-		return nil, errors.New("Could not resize image: Image size too large for file format") //nolint:staticcheck // qemu-img's text
+		return nil, errors.New("Could not resize image: Failed to grow the L1 table: File too large") //nolint:staticcheck // qemu-img's text
 	}
 	w.existing, w.zeroed = o.Existing, o.Zeroed
 	if err := w.empty(); err != nil {
