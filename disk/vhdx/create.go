@@ -28,8 +28,7 @@ type createOptions struct {
 func parseCreateOptions(values map[string]string, size int64) (o createOptions, err error) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		switch name {
-		case "subformat", "block_size", "log_size", "block_state_zero", "preallocation":
-		case "size", "nocow", "extent_size_hint": // they make no difference
+		case "subformat", "block_size", "log_size", "block_state_zero":
 		default:
 			return o, fmt.Errorf("Invalid parameter '%s'", name) //nolint:staticcheck // qemu-img's text
 		}
@@ -51,14 +50,6 @@ func parseCreateOptions(values map[string]string, size int64) (o createOptions, 
 			return o, errors.New("Parameter 'block_state_zero' expects 'on' or 'off'") //nolint:staticcheck // qemu-img's text
 		}
 		o.zeroState = true
-	}
-	// QEMU allocates the file by this one while it is empty.
-	switch v, given := values["preallocation"]; {
-	case !given, v == "off", v == "falloc", v == "full":
-	case v == "metadata":
-		return o, errors.New("Unsupported preallocation mode: metadata") //nolint:staticcheck // qemu-img's text
-	default:
-		return o, fmt.Errorf("invalid parameter value: %s", v)
 	}
 	switch v, given := values["subformat"]; {
 	case v == "fixed":

@@ -52,8 +52,6 @@ func TestCreateRefuses(t *testing.T) {
 		{"sizes", 512, map[string]string{"log_size": "x", "block_size": "y"}, "Parameter 'block_size' expects a non-negative number below 2^64"},
 		{"log size", 512, map[string]string{"log_size": "x"}, "Parameter 'log_size' expects a non-negative number below 2^64"},
 		{"block_state_zero", 512, map[string]string{"block_state_zero": "2", "subformat": "x"}, "Parameter 'block_state_zero' expects 'on' or 'off'"},
-		{"preallocation", 512, map[string]string{"preallocation": "some", "subformat": "x"}, "invalid parameter value: some"},
-		{"preallocation of metadata", 512, map[string]string{"preallocation": "metadata", "log_size": "0"}, "Unsupported preallocation mode: metadata"},
 		{"unknown option", 512, map[string]string{"foo": "1", "block_size": "x"}, "Invalid parameter 'foo'"},
 		{"an empty disk in large blocks", 0, map[string]string{"block_size": "256M"}, "Failed to write the BAT: Input/output error"},
 	} {

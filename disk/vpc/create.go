@@ -21,8 +21,7 @@ type createOptions struct {
 func parseCreateOptions(values map[string]string) (o createOptions, err error) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		switch name {
-		case "subformat", "force_size", "preallocation":
-		case "size", "nocow", "extent_size_hint": // they make no difference
+		case "subformat", "force_size":
 		default:
 			return o, fmt.Errorf("Invalid parameter '%s'", name) //nolint:staticcheck // qemu-img's text
 		}
@@ -35,14 +34,6 @@ func parseCreateOptions(values map[string]string) (o createOptions, err error) {
 		if given {
 			return o, errors.New("Parameter 'force_size' expects 'on' or 'off'") //nolint:staticcheck // qemu-img's text
 		}
-	}
-	// QEMU allocates the file by this one while it is empty.
-	switch v, given := values["preallocation"]; {
-	case !given, v == "off", v == "falloc", v == "full":
-	case v == "metadata":
-		return o, errors.New("Unsupported preallocation mode: metadata") //nolint:staticcheck // qemu-img's text
-	default:
-		return o, fmt.Errorf("invalid parameter value: %s", v)
 	}
 	switch v, given := values["subformat"]; {
 	case v == "fixed":

@@ -76,8 +76,6 @@ func TestCreateRefuses(t *testing.T) {
 		{"no subformat", 512, map[string]string{"subformat": ""}, "Parameter 'subformat' does not accept value ''"},
 		{"force_size", 512, map[string]string{"force_size": "maybe", "subformat": "x"}, "Parameter 'force_size' expects 'on' or 'off'"},
 		{"unknown option", 512, map[string]string{"foo": "1", "subformat": "x", "goo": "1"}, "Invalid parameter 'foo'"},
-		{"preallocation", 512, map[string]string{"preallocation": "some", "subformat": "x"}, "invalid parameter value: some"},
-		{"preallocation of metadata", 512, map[string]string{"preallocation": "metadata"}, "Unsupported preallocation mode: metadata"},
 		{"an empty fixed disk", 0, map[string]string{"subformat": "fixed"}, "Error reading dynamic VHD header"},
 	} {
 		_, err := Format.Create(disktest.NewTarget(nil), tc.size, disk.WriterOptions{Values: tc.values})
