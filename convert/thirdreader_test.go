@@ -63,3 +63,34 @@ func TestWrittenIsKnownToLibvhdi(t *testing.T) {
 		}
 	}
 }
+
+// TestWrittenQcow2IsReadBy7Zip: as above, for the sets of options that 7-Zip
+// knows, compressed as well.
+func TestWrittenQcow2IsReadBy7Zip(t *testing.T) {
+	sevenZip := testutil.Require(t, "7z", "p7zip-full")
+	if !strings.Contains(testutil.Run(t, sevenZip, "i"), " QCOW ") {
+		t.Skip("this 7-Zip does not know qcow2")
+	}
+	for _, set := range written["qcow2"] {
+		if strings.Contains(set, "extended_l2") || strings.Contains(set, "zstd") {
+			continue
+		}
+		for _, shape := range slices.Sorted(maps.Keys(shapes)) {
+			for _, how := range []string{"sparse", "dense", "compressed"} {
+				content := shapes[shape]()
+				if len(content) == 0 || how == "compressed" && strings.Contains(set, "preallocation") {
+					continue
+				}
+				name := write(t, "qcow2", content, convert.Execution{
+					SkipZeros: how != "dense", Options: disk.WriterOptions{Values: optionSet(set), Compress: how == "compressed"},
+				})
+				got, err := exec.Command(sevenZip, "x", "-so", "-tQCOW", name).Output()
+				if err != nil {
+					t.Errorf("%q, %s, %s: %v", set, shape, how, err)
+				} else if err := same(got, content); err != nil {
+					t.Errorf("%q, %s, %s: %v", set, shape, how, err)
+				}
+			}
+		}
+	}
+}

@@ -80,6 +80,12 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		case x.Overlay && in.Solid:
 			d = convert.Solid(d)
 		case x.Overlay:
+			if in.Above < 0 || in.Above > len(layers) {
+				return e, protocol("%d layers of %d", in.Above, len(layers))
+			}
+			if n := in.Above; n > 1 {
+				layers = append([]disk.Disk{disk.Chain(layers[:n]...)}, layers[n:]...)
+			}
 			d = convert.Overlay(layers, below)
 		}
 		if d, err = convert.Tail(d, in.Start); err != nil {

@@ -155,6 +155,8 @@ type Input struct {
 	Layers []Layer `json:"layers"`
 	// Start is where in the chain the input begins, in bytes.
 	Start int64 `json:"start,omitempty"`
+	// Above is how many of the layers are copied onto Execution.Below; 0 is one.
+	Above int `json:"above,omitempty"`
 	// Solid has what no layer stores read as zeros, with Execution.Overlay as
 	// well.
 	Solid bool `json:"solid,omitempty"`

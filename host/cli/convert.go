@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -215,7 +216,7 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 		}
 		defer old.Close()
 	}
-	below, err := c.standOn(ctx)
+	below, err := c.standOn(ctx, chains[0])
 	if err != nil {
 		return err
 	}
@@ -383,7 +384,7 @@ func (c *copying) checkBacking(inputs int) error {
 
 // standOn opens the backing file of the output, if it is to have one: what shows
 // through there is left out.
-func (c *copying) standOn(ctx context.Context) (*chain.Chain, error) {
+func (c *copying) standOn(ctx context.Context, source *chain.Chain) (*chain.Chain, error) {
 	name, backed := c.values.Get("backing_file")
 	format, _ := c.values.Get("backing_fmt")
 	switch {
@@ -402,7 +403,26 @@ func (c *copying) standOn(ctx context.Context) (*chain.Chain, error) {
 	}
 	below := in.Input()
 	c.execution.Overlay, c.execution.Below = true, &below
+	c.execution.Inputs[0].Above = layersAbove(source, in)
 	return in, nil
+}
+
+// layersAbove returns how many layers of a chain are copied: those above the
+// backing file of the output, if that is one of them. If not, the topmost alone
+// is, as by qemu-img: the backing file is to have what the others have.
+func layersAbove(in, backing *chain.Chain) int {
+	for i, l := range in.Layers {
+		if i > 0 && isSame(l.File, backing.Top().File) {
+			return i
+		}
+	}
+	return 1
+}
+
+func isSame(a, b *os.File) bool {
+	x, err1 := a.Stat()
+	y, err2 := b.Stat()
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // refuseYet refuses what no writer does yet.
