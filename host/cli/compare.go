@@ -89,6 +89,8 @@ func compareExit(err error) error {
 }
 
 func (p *program) compare(ctx context.Context, o *compareOptions, names []string) error {
+	show := p.newProgress(o.show, o.quiet)
+	defer show.leave()
 	if !cacheModes[o.srcCache] {
 		return fmt.Errorf("Invalid source cache option: %s", safetext.Escape(o.srcCache))
 	}
@@ -101,7 +103,7 @@ func (p *program) compare(ctx context.Context, o *compareOptions, names []string
 		return err
 	}
 	defer r.finish(w)
-	c := &copying{runner: r, worker: w, progress: r.newProgress(o.show, o.quiet)}
+	c := &copying{runner: r, worker: w, progress: show}
 	chains, err := c.inputs(ctx, names[:1], "")
 	if err != nil {
 		return err
@@ -133,7 +135,6 @@ func (c *copying) compare(ctx context.Context, o *compareOptions, chains []*chai
 		}
 	})
 	if err != nil {
-		c.progress.abandon()
 		return err
 	}
 	end := min(sizes[0], sizes[1])
@@ -146,10 +147,8 @@ func (c *copying) compare(ctx context.Context, o *compareOptions, chains []*chai
 	}
 	switch {
 	case d.Failure != nil && d.Status:
-		c.progress.abandon()
 		return &exitError{exitAllocation, fmt.Errorf("Sector allocation test failed for %s (%s)", safetext.Escape(name), d.Failure.Message)}
 	case d.Failure != nil:
-		c.progress.abandon()
 		return &exitError{exitRead, fmt.Errorf("Error while reading offset %d of %s: %s", d.Offset, safetext.Escape(name), readReason(d.Failure))}
 	case d.Offset < 0:
 		if sizes[0] != sizes[1] { // the end comes after the warning
@@ -178,7 +177,6 @@ func (c *copying) verdict(o *compareOptions, code int, text string) error {
 	if !o.quiet {
 		c.tell(text)
 	}
-	c.progress.finish()
 	if code == 0 {
 		return nil
 	}

@@ -201,6 +201,8 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 		read:   func(off int64) string { return fmt.Sprintf("error while reading at byte %d", off) },
 		write:  func(off int64) string { return fmt.Sprintf("error while writing at byte %d", off) },
 	}
+	c.progress.begin()
+	defer c.progress.leave()
 	chains, err := c.sources(ctx, inputs, o.snapshot)
 	if err != nil {
 		return err
@@ -297,10 +299,12 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	c.direct = c.direct || bypassesCache(o.cache)
 	c.execution.Output.Format = c.format
 	c.execution.Output.Zeroed = o.zero
+	if err := checkCache(o.cache); err != nil {
+		// qemu-img looks at it when it has made the output, before it opens it.
+		c.execution.Inputs, c.execution.Below = nil, nil
+		c.filled = func() error { return err }
+	}
 	c.created = func(f *output.File) error {
-		if err := checkCache(o.cache); err != nil {
-			return err
-		}
 		if c.options.NoCreate && f.Size() < c.size {
 			return errors.New("output file is smaller than input file")
 		}

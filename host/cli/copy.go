@@ -41,6 +41,9 @@ type copying struct {
 	extra     int64          // bytes that the output may take besides what its size asks for
 	// created is called when the output is there; nil is nothing.
 	created func(*output.File) error
+	// filled is called when all is in the output, and before it is put in place;
+	// nil is nothing.
+	filled func() error
 }
 
 // texts are the words in which dd and convert differ.
@@ -154,13 +157,23 @@ func (c *copying) run(ctx context.Context) (err error) {
 		return err
 	}
 	c.progress.begin()
-	_, err = c.worker.Execute(ctx, &c.execution, c.progress.update, c.warn)
+	update := c.progress.update
+	if c.filled != nil {
+		update = nil // what is there is not what was asked for
+	}
+	_, err = c.worker.Execute(ctx, &c.execution, update, c.warn)
 	if err != nil {
-		c.progress.abandon()
+		c.progress.leave()
 		return c.explain(err)
 	}
-	if err := out.Commit(); err != nil {
-		c.progress.abandon()
+	if c.filled != nil {
+		err = c.filled()
+	}
+	if err == nil {
+		err = out.Commit()
+	}
+	if err != nil {
+		c.progress.leave()
 		return err
 	}
 	c.progress.end()

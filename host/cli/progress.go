@@ -42,10 +42,12 @@ func (v *progressValue) add(f *pflag.FlagSet, quiet *bool) {
 
 // progress shows how far a copy has come.
 type progress struct {
-	mu   sync.Mutex
-	show shower // nil shows nothing
-	last float64
-	stop func()
+	mu    sync.Mutex
+	show  shower // nil shows nothing
+	last  float64
+	stop  func()
+	begun bool
+	ended bool
 }
 
 // A shower shows progress in one way. percent is 0 to 100.
@@ -102,7 +104,13 @@ func (s *progress) onSignal(ctx context.Context, w io.Writer) {
 	}
 }
 
-func (s *progress) begin() { s.set(0, job.Progress{}) }
+// begin shows that nothing has been done yet, once.
+func (s *progress) begin() {
+	if !s.begun {
+		s.begun = true
+		s.set(0, job.Progress{})
+	}
+}
 
 // update is told by the worker, whose numbers have been checked.
 func (s *progress) update(p job.Progress) {
@@ -130,27 +138,25 @@ func (s *progress) set(percent float64, p job.Progress) {
 // end shows that everything has been done.
 func (s *progress) end() {
 	s.stop()
+	s.ended = true
 	if s.show != nil {
 		s.show.end()
 	}
 }
 
-// finish leaves the line that shows progress, as far as it has come.
-func (s *progress) finish() {
+// leave leaves the line that shows progress, as far as it has come. After end it
+// does nothing.
+func (s *progress) leave() {
 	s.stop()
+	if s.ended {
+		return
+	}
+	s.ended = true
 	switch show := s.show.(type) {
 	case lines:
 		fmt.Fprintln(show.w)
 	case *bar:
 		show.leave()
-	}
-}
-
-// abandon leaves the line that shows progress.
-func (s *progress) abandon() {
-	s.stop()
-	if b, ok := s.show.(*bar); ok {
-		b.leave()
 	}
 }
 

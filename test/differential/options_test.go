@@ -107,6 +107,26 @@ func TestConvertTakesWhatIsForSpeed(t *testing.T) {
 	}
 }
 
+// Of several things that are wrong qemu-img's first one is told, behind the
+// progress that it shows.
+func TestConvertChecksInTheOrderOfQemuImg(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, nil)
+	wrong := []string{
+		"--skip-broken-bitmaps", "-C --salvage", "--target-is-zero", "-T bogus", "nope", "-l zz", "-O bogus", "-O bochs",
+		"-O qcow2 -o foo=1", "-B x", "-c", "--bitmaps", "-t bogus", "-O qcow2 -o cluster_size=3k", "-O qcow2 -F raw",
+	}
+	for i, a := range wrong {
+		w.compare(t, append([]string{"convert", "-p"}, strings.Fields(a+" sector.raw out")...)...)
+		for _, b := range wrong[i+1:] {
+			w.compare(t, append([]string{"convert"}, strings.Fields(a+" "+b+" sector.raw out")...)...)
+		}
+	}
+	for _, line := range []string{"-p nope sector.raw", "-p sector.raw nope", "-p -T bogus sector.raw sector.raw", "-p"} {
+		w.compare(t, append([]string{"compare"}, strings.Fields(line)...)...)
+	}
+}
+
 // Targets that are there, named as files and as lists of options.
 func TestConvertIntoWhatIsThereAsQemuImgDoes(t *testing.T) {
 	t.Parallel()
