@@ -211,7 +211,7 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 	if err := c.prepare(o, chains); err != nil {
 		return err
 	}
-	if o.noCreate && c.format == job.QCOW2 {
+	if o.noCreate && c.format != job.Raw {
 		old, err := c.rewrite(ctx)
 		if err != nil {
 			return err
@@ -432,8 +432,8 @@ func isSame(a, b *os.File) bool {
 // refuseYet refuses what no writer does yet.
 func (o *convertOptions) refuseYet(c *copying) error {
 	switch {
-	case o.noCreate && c.format != job.Raw && c.format != job.QCOW2:
-		return fmt.Errorf("-n is supported for raw and qcow2 outputs only: writing into an existing %s image is not supported yet", c.format)
+	case o.noCreate && c.format != job.Raw && !rewritten[c.format]:
+		return fmt.Errorf("-n is supported for raw, qcow2, vpc and vhdx outputs only: writing into an existing %s image is not supported yet", c.format)
 	}
 	return nil
 }

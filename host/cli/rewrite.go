@@ -12,6 +12,10 @@ import (
 	"instar/job"
 )
 
+// rewritten are the formats of which an image that is there can be laid out
+// anew.
+var rewritten = map[job.OutputFormat]bool{job.QCOW2: true, job.VPC: true, job.VHDX: true}
+
 // rewrite has an image that is there (-n) be laid out anew, as it was created
 // and on the backing file that it has: the inputs, and behind them what it has
 // itself. A file is replaced when that is complete; a device is written in place.
@@ -78,6 +82,8 @@ func (c *copying) layOutAs(old *chain.Chain) error {
 // says what cannot be made again.
 func creationOptions(i *job.Inspection) (map[string]string, error) {
 	switch {
+	case i.Format == string(job.VPC), i.Format == string(job.VHDX):
+		return vhdOptions(i)
 	case i.Format != string(job.QCOW2):
 		return nil, fmt.Errorf("-n is not supported for %s images", i.Format)
 	case i.Encrypted:
@@ -109,6 +115,19 @@ func creationOptions(i *job.Inspection) (map[string]string, error) {
 		}
 	}
 	return values, nil
+}
+
+// vhdOptions are creationOptions of a VHD or VHDX.
+func vhdOptions(i *job.Inspection) (map[string]string, error) {
+	switch {
+	case len(i.References) > 0:
+		return nil, errors.New("it is a differencing disk")
+	case i.Format == string(job.VHDX):
+		return map[string]string{"block_size": strconv.FormatInt(i.ClusterSize, 10)}, nil
+	case i.ClusterSize == 0:
+		return map[string]string{"force_size": "on", "subformat": "fixed"}, nil
+	}
+	return map[string]string{"force_size": "on"}, nil // the size is what a geometry made of it
 }
 
 func optionValue(d job.Detail) string {
