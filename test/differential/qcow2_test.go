@@ -65,3 +65,26 @@ func TestQcow2DataFileIsTheSame(t *testing.T) {
 	}
 	w.compare(t, strings.Fields("convert -O qcow2 -o data_file=df,compat=0.10 odd.raw out")...)
 }
+
+// Of a large and almost empty disk the same clusters are stored.
+func TestQcow2OfALargeDiskIsTheSame(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, func(dir string) {
+		f, err := os.Create(filepath.Join(dir, "large.raw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for _, off := range []int64{0, 5<<30 + 12345, 1 << 40, 3<<40 - 4096} {
+			if _, err := f.WriteAt([]byte("something that is stored"), off); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Truncate(3 << 40); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, options := range []string{"cluster_size=64k", "cluster_size=2M,refcount_bits=1", "cluster_size=16k,extended_l2=on,refcount_bits=64", "cluster_size=512"} {
+		w.compare(t, "convert", "-O", "qcow2", "-o", options, "large.raw", "out")
+	}
+}

@@ -90,6 +90,9 @@ func ParseOptions(values map[string]string, prefix string) (*Options, error) {
 	if _, err := hashByName(o.hash); err != nil {
 		return nil, err
 	}
+	if algorithm != "aes" {
+		return nil, disk.Unsupportedf(formatName, "Algorithm '%s' not supported", get("cipher-alg", ""))
+	}
 	if _, err := newCipher(o.cipher, make([]byte, o.keySize)); err != nil {
 		return nil, err
 	}
