@@ -294,7 +294,7 @@ func (c *copying) explain(err error) error {
 // isTooLarge reports whether why is what a format's writer says of a size for
 // which qemu-img create has a text of its own (EFBIG).
 func isTooLarge(why string) bool {
-	return strings.Contains(why, "Image size too large for file format") || strings.HasPrefix(why, "Disk size is too large")
+	return strings.HasSuffix(why, "Failed to grow the L1 table: File too large") || strings.HasPrefix(why, "Disk size is too large")
 }
 
 // opensNot reports whether why is what qemu-img says of an image when it opens
