@@ -23,6 +23,27 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
+// FuzzBitmaps reads the bits of whatever bitmaps an image says it has.
+func FuzzBitmaps(f *testing.F) {
+	f.Fuzz(func(t *testing.T, image []byte) {
+		img, err := qcow2.Format.Open(disktest.File(image), disk.OpenOptions{})
+		if err != nil {
+			return
+		}
+		list, err := img.(disk.BitmapSource).Bitmaps()
+		if err != nil {
+			return
+		}
+		var bits [4096]byte
+		for _, b := range list {
+			if b.Name == "" || b.Granularity < 512 {
+				t.Errorf("%+v went through", b)
+			}
+			_, _ = b.Bits.ReadAt(bits[:], 100)
+		}
+	})
+}
+
 // FuzzRead takes any bytes for the L1 table and an L2 table, and what they
 // point to, of an image whose header is sound.
 func FuzzRead(f *testing.F) {
