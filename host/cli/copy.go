@@ -300,7 +300,7 @@ func isTooLarge(why string) bool {
 // opensNot reports whether why is what qemu-img says of an image when it opens
 // what it has just made.
 func opensNot(why string) bool {
-	return strings.HasPrefix(why, "Unsupported image type '") || why == "L1 size too big"
+	return strings.HasPrefix(why, "Unsupported image type '") || why == "L1 size too big" || why == "Error reading dynamic VHD header"
 }
 
 func (c *copying) tooLarge() string {

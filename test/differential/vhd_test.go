@@ -56,7 +56,7 @@ func TestConvertWritesVHDsAsQemuImgDoes(t *testing.T) {
 				w.format = args[0]
 				w.compare(t, append(append([]string{"convert", "-O"}, args...), input, "out")...)
 				if input == "empty.raw" && line == "vhdx" {
-					return // the others are as large, and fixed ones cannot be empty
+					break // the others are as large
 				}
 			}
 			w.format = "vpc"
