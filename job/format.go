@@ -56,6 +56,9 @@ func ParseOutputFormat(name string) (OutputFormat, error) {
 // Compresses reports whether images of that format can be compressed (-c).
 func (f OutputFormat) Compresses() bool { return f == QCOW2 || f == VMDK }
 
+// CanBeEmpty reports whether there are images of that format and size 0.
+func (f OutputFormat) CanBeEmpty() bool { return f != VMDK }
+
 // OutputCapacity returns the length in bytes up to which an image of that
 // format and virtual size (bytes) may be written: the ceiling of the output's
 // grant. It saturates at the greatest file offset.

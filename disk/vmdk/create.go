@@ -67,15 +67,14 @@ func parseCreateOptions(values map[string]string) (createOptions, error) {
 	if err := oneOf(o.adapter, "ide", "buslogic", "lsilogic", "legacyESX"); err != nil {
 		return o, err
 	}
-	compat6 := values["compat6"] == "on"
-	if compat6 && o.hardware != "undefined" {
-		return o, errCompat6
-	}
 	if err := oneOf(o.subformat, monolithicSparse, monolithicFlat, streamOptimized, splitSparse, splitFlat); err != nil {
 		return o, err
 	}
+	compat6 := values["compat6"] == "on"
 	_, backed := values["backing_file"]
 	switch {
+	case compat6 && o.hardware != "undefined":
+		return o, errCompat6
 	case o.flat && backed:
 		return o, errFlatBacking
 	case o.flat && o.zeroGrains:

@@ -1,4 +1,4 @@
-// Package vmdk reads VMware's virtual disks.
+// Package vmdk reads and writes VMware's virtual disks.
 //
 // A disk is described by a text, the descriptor, and stored in extents. Either
 // the descriptor is a file of its own and names files for the extents (flat,

@@ -84,7 +84,8 @@ func (r *runner) dd(ctx context.Context, o dd.Operands, fixed reproducible, show
 	c.execution.Sync = true
 	c.execution.Output.Format = c.format
 	c.created = func(*output.File) error {
-		if window.SkipBeyond {
+		// qemu-img does not come to say it of an output that cannot be empty.
+		if window.SkipBeyond && (window.OutSize > 0 || c.format.CanBeEmpty()) {
 			r.say(fmt.Sprintf("%s: cannot skip to specified offset", safetext.Escape(o.Input)))
 		}
 		return nil

@@ -112,6 +112,7 @@ type imageInfo struct {
 
 func newImageInfo(l *chain.Layer) (*imageInfo, error) {
 	i := &imageInfo{Inspection: l.Inspection, name: l.Name}
+	nameExtents(l.Inspection.Details, l.Name)
 	for _, f := range append([]interface{ Fd() uintptr }{l.File}, opened(l)...) {
 		var st unix.Stat_t
 		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -130,6 +131,26 @@ func newImageInfo(l *chain.Layer) (*imageInfo, error) {
 		}
 	}
 	return i, nil
+}
+
+// nameExtents has the files of an image's extents be named as seen from here:
+// the worker knows only what the image calls them, and not its own file's name.
+func nameExtents(details []job.Detail, image string) {
+	for _, d := range details {
+		for _, extent := range d.List {
+			for k := range extent.Object {
+				name := &extent.Object[k]
+				switch {
+				case d.Key != "extents" || name.Key != "filename" || name.Text == nil:
+				case *name.Text == "":
+					name.Text = &image
+				case !filepath.IsAbs(*name.Text):
+					seen := besides(image, *name.Text)
+					name.Text = &seen
+				}
+			}
+		}
+	}
 }
 
 func opened(l *chain.Layer) []interface{ Fd() uintptr } {

@@ -11,7 +11,7 @@ import (
 	"instar/internal/testutil"
 )
 
-var vmdkInputs = []string{"pattern.raw", "odd.raw", "small.qcow2", "big.qcow2", "hole.qcow2", "order.qcow2", "subcluster.qcow2", "chain5.qcow2"}
+var vmdkInputs = []string{"pattern.raw", "odd.raw", "small.qcow2", "hole.qcow2", "order.qcow2", "chain5.qcow2"}
 
 func TestDDWritesVMDKsAsQemuImgDoes(t *testing.T) {
 	for _, input := range append(vmdkInputs, "empty.raw") {
@@ -67,7 +67,7 @@ func TestVMDKOptionsAreRefusedAsQemuImgDoes(t *testing.T) {
 	for _, options := range []string{
 		"subformat=bogus", "subformat=streamoptimized", "adapter_type=IDE", "adapter_type=bogus,compat6=on,hwversion=3",
 		"compat6=on,hwversion=3,subformat=bogus", "compat6=on,hwversion=", "subformat=monolithicFlat,zeroed_grain=on",
-		"foo=1", "compat6=maybe", "subformat=bogus,foo=1",
+		"compat6=on,hwversion=3,subformat=monolithicFlat,zeroed_grain=on", "foo=1", "compat6=maybe", "subformat=bogus,foo=1",
 	} {
 		w.compareFiles(t, "convert", "-O", "vmdk", "-o", options, "pattern.raw", "out")
 	}
@@ -153,8 +153,10 @@ func TestVMDKsAreReadByBoth(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			w.compare(t, "info", "theirs")
-			w.compare(t, "info", "--output=json", "theirs")
+			if len(names) == 1 { // info does not open other files
+				w.compare(t, "info", "theirs")
+				w.compare(t, "info", "--output=json", "theirs")
+			}
 			w.compare(t, "dd", "if=theirs", "of=out", "bs=1000", "skip=3", "count=700")
 		})
 	}
