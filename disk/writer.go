@@ -76,6 +76,8 @@ type WriterOptions struct {
 	// Create fails; but vmdk images that are not stream-optimized are not
 	// compressed, and those that are always.
 	Compress bool
+	// BestCompression has more time spent on making compressed units small.
+	BestCompression bool
 	// Bitmaps are stored with the image; a format that cannot do that fails.
 	Bitmaps []Bitmap
 	// Values are the format's own options (-o), by name.

@@ -186,6 +186,8 @@ type Output struct {
 	Format OutputFormat `json:"format"`
 	// Compress has the format's compression used (-c).
 	Compress bool `json:"compress,omitempty"`
+	// BestCompression has more time spent on a smaller output.
+	BestCompression bool `json:"best-compression,omitempty"`
 	// ClusterSize is the unit of allocation in bytes (cluster, grain, block);
 	// 0 is the format's default.
 	ClusterSize int64 `json:"cluster-size,omitempty"`

@@ -3,10 +3,10 @@ package qcow2
 import (
 	"sync"
 
-	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
 
 	"instar/disk"
+	"instar/disk/internal/deflate"
 )
 
 // A compressor is a writer whose clusters are stored compressed, one behind the
@@ -60,39 +60,16 @@ func (c *compressor) newEncoder() (encoder, error) {
 			zstd.WithEncoderCRC(false), zstd.WithWindowSize(max(int(c.clusterSize), zstd.MinWindowSize)))
 		return zstdEncoder{e}, err
 	}
-	e := &flateEncoder{}
-	var err error
-	e.w, err = flate.NewWriterWindow(e, zlibWindow)
-	return e, err
+	return deflateEncoder{deflate.New(zlibWindow, deflate.LevelFor(c.best))}, nil
 }
 
 type zstdEncoder struct{ *zstd.Encoder }
 
 func (e zstdEncoder) encode(dst, p []byte) ([]byte, error) { return e.EncodeAll(p, dst), nil }
 
-type flateEncoder struct {
-	w   *flate.Writer
-	out []byte
-}
+type deflateEncoder struct{ *deflate.Encoder }
 
-func (e *flateEncoder) Write(p []byte) (int, error) {
-	e.out = append(e.out, p...)
-	return len(p), nil
-}
-
-func (e *flateEncoder) encode(dst, p []byte) ([]byte, error) {
-	e.out = dst
-	e.w.Reset(e)
-	if _, err := e.w.Write(p); err != nil {
-		return nil, err
-	}
-	if err := e.w.Close(); err != nil {
-		return nil, err
-	}
-	out := e.out
-	e.out = nil
-	return out, nil
-}
+func (e deflateEncoder) encode(dst, p []byte) ([]byte, error) { return e.Append(dst, p), nil }
 
 // PlaceCompressed puts n bytes right behind the last compressed cluster if it
 // can, else at the start of a cluster of the file.

@@ -22,6 +22,7 @@ type writer struct {
 	size            int64
 	dataLength      int64 // of the external data file, if content goes beyond the size
 	dense           bool
+	best            bool // compression
 	existing        bool // the target is a device
 	zeroed          bool // it reads as zeros where nothing is written
 	unit            int64
@@ -68,6 +69,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		data:          t,
 		size:          size,
 		dense:         o.Dense,
+		best:          o.BestCompression,
 		entrySize:     8,
 		index:         -1,
 	}

@@ -2,12 +2,10 @@ package vmdk
 
 import (
 	"encoding/binary"
-	"hash/adler32"
 	"sync"
 
-	"github.com/klauspost/compress/flate"
-
 	"instar/disk"
+	"instar/disk/internal/deflate"
 )
 
 // A compressor writes a stream-optimized extent: each grain is a zlib stream
@@ -17,48 +15,22 @@ type compressor struct {
 	encoders sync.Pool
 }
 
-// deflateLevel is as good as zlib's default on most content, and much faster.
-const deflateLevel = 5
-
-func newCompressor(w *sparseWriter) *compressor {
+func newCompressor(w *sparseWriter, level deflate.Level) *compressor {
 	c := &compressor{sparseWriter: w}
-	c.encoders.New = func() any {
-		e := new(encoder)
-		e.w, _ = flate.NewWriter(e, deflateLevel) // the level is a valid one
-		return e
-	}
+	c.encoders.New = func() any { return deflate.New(deflate.MaxWindow, level) }
 	return c
-}
-
-// An encoder appends what deflate writes.
-type encoder struct {
-	w   *flate.Writer
-	out []byte
-}
-
-func (e *encoder) Write(p []byte) (int, error) {
-	e.out = append(e.out, p...)
-	return len(p), nil
 }
 
 // Compress always compresses: there is no other way to store a grain.
 func (c *compressor) Compress(dst, unit []byte, off int64) ([]byte, error) {
-	e := c.encoders.Get().(*encoder)
+	e := c.encoders.Get().(*deflate.Encoder)
 	defer c.encoders.Put(e)
 	start := len(dst)
-	e.out = binary.LittleEndian.AppendUint64(dst, uint64(off/disk.SectorSize))
-	e.out = append(e.out, 0, 0, 0, 0, 0x78, 0x9c) // the length; 32 KiB of window, default level
-	e.w.Reset(e)
-	if _, err := e.w.Write(unit); err != nil {
-		return nil, err
-	}
-	if err := e.w.Close(); err != nil {
-		return nil, err
-	}
-	out := binary.BigEndian.AppendUint32(e.out, adler32.Checksum(unit))
-	binary.LittleEndian.PutUint32(out[start+8:], uint32(len(out)-start-markerSize))
-	e.out = nil
-	return out, nil
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(off/disk.SectorSize))
+	dst = append(dst, 0, 0, 0, 0) // the length
+	dst = e.AppendZlib(dst, unit)
+	binary.LittleEndian.PutUint32(dst[start+8:], uint32(len(dst)-start-markerSize))
+	return dst, nil
 }
 
 func (c *compressor) PlaceCompressed(off, n int64) (int64, error) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"instar/disk"
+	"instar/disk/internal/deflate"
 )
 
 // Subformats, by the names of qemu-img's option and of createType.
@@ -127,7 +128,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		}
 		w := &sparseWriter{newImage: i, extents: []*sparseExtent{s}}
 		if options.compress {
-			return newCompressor(w), nil
+			return newCompressor(w, deflate.LevelFor(o.BestCompression)), nil
 		}
 		return w, nil
 	}

@@ -35,6 +35,7 @@ type convertOptions struct {
 	parallel         parallelValue
 	rate             sizeValue
 	compress         bool
+	level            levelValue
 	offload, oob     bool
 	noCreate         bool
 	zero             bool
@@ -64,6 +65,7 @@ the output is replaced when the copy is complete, and not before.`,
 	f.VarP(&o.snapshot, "snapshot", "l", "convert this internal snapshot: NAME, ID, snapshot.id=ID or snapshot.name=NAME")
 	f.VarP(&o.sparse, "sparse-size", "S", "length from which a run of zeros takes no space (default 4k; 0: all space is allocated)")
 	f.BoolVarP(&o.compress, "compress", "c", false, "compress the output")
+	f.Var(&o.level, "compression-level", "what counts in a compressed output: fast (default), or best for a small one")
 	f.BoolVarP(&o.noCreate, "no-create", "n", false, "write into the image or device that is there")
 	f.BoolVar(&o.zero, "target-is-zero", false, "the output that is there reads as zeros (with -n)")
 	f.StringVarP(&o.cache, "target-cache", "t", "unsafe", "cache mode of the output: none, writeback, unsafe, directsync or writethrough")
@@ -109,6 +111,19 @@ func (v *sparseValue) Set(s string) error {
 }
 func (v *sparseValue) String() string { return "" }
 func (v *sparseValue) Type() string   { return "size" }
+
+// levelValue is the flag --compression-level.
+type levelValue struct{ best bool }
+
+func (v *levelValue) Set(s string) error {
+	if s != "fast" && s != "best" {
+		return fmt.Errorf("invalid compression level '%s' (fast or best)", s)
+	}
+	v.best = s == "best"
+	return nil
+}
+func (v *levelValue) String() string { return "" }
+func (v *levelValue) Type() string   { return "level" }
 
 // parallelValue is the flag -m.
 type parallelValue struct{ n int64 }
@@ -366,7 +381,7 @@ func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 	if err := o.refuseYet(c); err != nil {
 		return err
 	}
-	c.execution.Output.Compress = o.compress
+	c.execution.Output.Compress, c.execution.Output.BestCompression = o.compress, o.level.best
 	return c.useOptions()
 }
 
