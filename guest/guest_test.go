@@ -280,16 +280,22 @@ func TestGrantsAreChecked(t *testing.T) {
 	out := h.grant(filepath.Join(t.TempDir(), "out"), job.Write)
 	raw := job.Layer{ID: in, Format: "raw"}
 	for what, m := range map[string]*job.Message{
-		"inspect of nothing":       {Inspect: &job.Inspect{ID: 99}},
-		"inspect of the output":    {Inspect: &job.Inspect{ID: out}},
-		"an extent of nothing":     {Inspect: &job.Inspect{ID: in, Files: []int{99}}},
-		"an extent of the output":  {Inspect: &job.Inspect{ID: in, Files: []int{out}}},
-		"no input":                 {Execute: &job.Execution{Output: job.Output{ID: out, Format: job.Raw}}},
-		"an input without layers":  {Execute: &job.Execution{Inputs: layers(), Output: job.Output{ID: out, Format: job.Raw}}},
-		"a layer of nothing":       {Execute: &job.Execution{Inputs: layers(job.Layer{ID: -1, Format: "raw"}), Output: job.Output{ID: out, Format: job.Raw}}},
-		"the output as a layer":    {Execute: &job.Execution{Inputs: layers(job.Layer{ID: out, Format: "raw"}), Output: job.Output{ID: out, Format: job.Raw}}},
-		"output to nothing":        {Execute: &job.Execution{Inputs: layers(raw), Output: job.Output{ID: 99, Format: job.Raw}}},
-		"output to the input":      {Execute: &job.Execution{Inputs: layers(raw), Output: job.Output{ID: in, Format: job.Raw}}},
+		"inspect of nothing":      {Inspect: &job.Inspect{ID: 99}},
+		"inspect of the output":   {Inspect: &job.Inspect{ID: out}},
+		"an extent of nothing":    {Inspect: &job.Inspect{ID: in, Files: []int{99}}},
+		"an extent of the output": {Inspect: &job.Inspect{ID: in, Files: []int{out}}},
+		"no input":                {Execute: &job.Execution{Output: job.Output{ID: out, Format: job.Raw}}},
+		"an input without layers": {Execute: &job.Execution{Inputs: layers(), Output: job.Output{ID: out, Format: job.Raw}}},
+		"a layer of nothing":      {Execute: &job.Execution{Inputs: layers(job.Layer{ID: -1, Format: "raw"}), Output: job.Output{ID: out, Format: job.Raw}}},
+		"the output as a layer":   {Execute: &job.Execution{Inputs: layers(job.Layer{ID: out, Format: "raw"}), Output: job.Output{ID: out, Format: job.Raw}}},
+		"output to nothing":       {Execute: &job.Execution{Inputs: layers(raw), Output: job.Output{ID: 99, Format: job.Raw}}},
+		"output to the input":     {Execute: &job.Execution{Inputs: layers(raw), Output: job.Output{ID: in, Format: job.Raw}}},
+		"an output file of nothing": {Execute: &job.Execution{
+			Inputs: layers(raw), Output: job.Output{ID: out, Format: job.Raw, Files: []job.OutputFile{{ID: 99}}},
+		}},
+		"an output file that is the input": {Execute: &job.Execution{
+			Inputs: layers(raw), Output: job.Output{ID: out, Format: job.Raw, Files: []job.OutputFile{{ID: in}}},
+		}},
 		"a message of the guest's": {Result: &job.Result{}},
 	} {
 		answer, _ := h.ask(m)

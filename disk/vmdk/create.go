@@ -35,6 +35,8 @@ var (
 	errFileTooLarge  = errors.New("File too large")
 )
 
+var errLongDescriptor = errors.New("the descriptor is too long")
+
 // createOptions are what an image is to be like.
 type createOptions struct {
 	subformat, adapter   string
@@ -119,6 +121,9 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	id := o.Derive("cid")
 	if i.cid = binary.LittleEndian.Uint32(id[:]); i.cid == math.MaxUint32 { // which is nobody's
 		i.cid--
+	}
+	if len(i.descriptor()) > embeddedLength { // that of several files will do with more, for its extents
+		return nil, errLongDescriptor
 	}
 	if options.subformat == monolithicSparse || options.subformat == streamOptimized {
 		s := newSparseExtent(t, size, options)
@@ -228,7 +233,7 @@ func embeddedName(name string) string {
 func (i *newImage) writeDescriptor() error {
 	text := i.descriptor()
 	if len(text) > maxDescriptor-disk.SectorSize {
-		return errors.New("the descriptor is too long")
+		return errLongDescriptor
 	}
 	if short := len(text) % disk.SectorSize; i.stored && short > 0 {
 		text = append(text, make([]byte, disk.SectorSize-short)...)

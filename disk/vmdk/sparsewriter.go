@@ -157,9 +157,6 @@ func (s *sparseExtent) writeNumbers(table []uint32, at int64) error {
 
 // finish writes the tables, the embedded descriptor and then the header.
 func (s *sparseExtent) finish(descriptor []byte) error {
-	if len(descriptor) > embeddedLength {
-		return errors.New("the descriptor is too long")
-	}
 	if err := errors.Join(s.flush(), s.writeDirectories()); err != nil {
 		return err
 	}

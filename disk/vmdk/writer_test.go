@@ -32,6 +32,7 @@ func TestCreateRefuses(t *testing.T) {
 		{512, map[string]string{"subformat": "monolithicFlat", "backing_file": "x", "zeroed_grain": "on"}, "Flat image can't have backing file"},
 		{512, map[string]string{"subformat": "twoGbMaxExtentFlat", "zeroed_grain": "on"}, "Flat image can't enable zeroed grain"},
 		{1<<50 + 512, nil, "L1 size too big"},
+		{512, map[string]string{"toolsversion": strings.Repeat("9", embeddedLength)}, "the descriptor is too long"},
 		{512, map[string]string{"subformat": "monolithicFlat"}, "the image consists of 1 extents, and there are 0 files for them"},
 	} {
 		target := disktest.NewTarget(nil)
