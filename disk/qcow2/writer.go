@@ -44,6 +44,9 @@ type writer struct {
 	cryptMethod          uint32
 	cryptAt, cryptLength int64 // LUKS header, bytes
 
+	// The run that a place is asked for, and where its rest begins.
+	runStart, runEnd, runNext int64
+
 	last    piece // what was laid out last
 	pending piece // laid out, and not asked for yet
 	ahead   *preallocation
@@ -192,6 +195,9 @@ func (w *writer) Place(off, n int64) (at, placed int64, err error) {
 	if w.ahead != nil {
 		return w.placePreallocated(off, n)
 	}
+	if off != w.runNext || off+n != w.runEnd { // not the rest of what was asked for
+		w.runStart, w.runEnd = off, off+n
+	}
 	for placed < n {
 		p := w.pending
 		w.pending = piece{}
@@ -209,14 +215,16 @@ func (w *writer) Place(off, n int64) (at, placed int64, err error) {
 		}
 		placed += p.n
 	}
+	w.runNext = off + placed
 	return at, placed, nil
 }
 
 // layOut gives clusters to the first of n bytes at off, as qemu-img does for a
 // request of its own size.
 func (w *writer) layOut(off, n int64) (piece, error) {
-	n = min(n, requestSize-off%requestSize)
-	follows := off%requestSize != 0 && w.last.n > 0 && off == w.last.off+w.last.n
+	in := (off - w.runStart) % requestSize
+	n = min(n, requestSize-in)
+	follows := in != 0 && w.last.n > 0 && off == w.last.off+w.last.n
 	p, err := w.allocate(off, n, follows)
 	if err != nil {
 		return p, err
