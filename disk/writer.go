@@ -84,6 +84,8 @@ type WriterOptions struct {
 	Values map[string]string
 	// Name is what the image calls its own file, where it names files.
 	Name string
+	// Parent is the identity of the image's backing file; see [Info].
+	Parent string
 	// Files are the other files that the image is to consist of, and FileNames
 	// what the image calls them.
 	Files     []Target

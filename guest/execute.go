@@ -178,7 +178,7 @@ func options(o job.Output) disk.WriterOptions {
 	if o.ClusterSize != 0 {
 		values["cluster_size"] = strconv.FormatInt(o.ClusterSize, 10)
 	}
-	w := disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed, Compress: o.Compress, BestCompression: o.BestCompression, Name: string(o.Name), Time: o.Time}
+	w := disk.WriterOptions{Values: values, Existing: o.Existing, Zeroed: o.Zeroed, Compress: o.Compress, BestCompression: o.BestCompression, Name: string(o.Name), Parent: o.Parent, Time: o.Time}
 	w.Secret = bytes.Clone(o.Secret) // the job's own is wiped
 	copy(w.Seed[:], o.Seed)
 	return w

@@ -181,6 +181,9 @@ type Output struct {
 	Direct int `json:"direct,omitempty"`
 	// Name is what the image calls its own file, which need not be UTF-8.
 	Name []byte `json:"name,omitempty"`
+	// Parent is the identity of the backing file that Options name; see
+	// Inspection.
+	Parent string `json:"parent,omitempty"`
 	// Files are the other files that the output consists of (see ExtraFiles).
 	Files  []OutputFile `json:"files,omitempty"`
 	Format OutputFormat `json:"format"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"instar/disk"
@@ -41,6 +42,7 @@ var errLongDescriptor = errors.New("the descriptor is too long")
 type createOptions struct {
 	subformat, adapter   string
 	hardware, tools      string // versions
+	backing              string // name of the parent; "" is none
 	zeroGrains, compress bool
 	flat, split          bool
 }
@@ -59,6 +61,7 @@ func parseCreateOptions(values map[string]string) (createOptions, error) {
 		adapter:    get("adapter_type", "ide"),
 		hardware:   get("hwversion", "undefined"),
 		tools:      get("toolsversion", "2147483647"),
+		backing:    values["backing_file"],
 		zeroGrains: values["zeroed_grain"] == "on",
 	}
 	o.compress = o.subformat == streamOptimized
@@ -82,8 +85,6 @@ func parseCreateOptions(values map[string]string) (createOptions, error) {
 		return o, errFlatBacking
 	case o.flat && o.zeroGrains:
 		return o, errFlatZeroed
-	case backed:
-		return o, disk.Unsupportedf(formatName, "images with a backing file cannot be written yet")
 	}
 	switch {
 	case compat6:
@@ -117,7 +118,11 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	if !options.flat && size > maxDirectory*tableSpan {
 		return nil, errTooLarge
 	}
-	i := &newImage{createOptions: options, target: t, size: size, name: o.Name, dense: o.Dense}
+	parent, err := parentID(options, o.Parent)
+	if err != nil {
+		return nil, err
+	}
+	i := &newImage{createOptions: options, parent: parent, target: t, size: size, name: o.Name, dense: o.Dense}
 	id := o.Derive("cid")
 	if i.cid = binary.LittleEndian.Uint32(id[:]); i.cid == math.MaxUint32 { // which is nobody's
 		i.cid--
@@ -151,7 +156,7 @@ func (i *newImage) several(o disk.WriterOptions) (disk.Writer, error) {
 		return nil, fmt.Errorf("the image consists of %d extents, and there are %d files for them", n, len(o.Files))
 	}
 	for _, name := range o.FileNames {
-		if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '"' }) || len(name) > maxExtentName {
+		if !isName(name) || len(name) > maxExtentName {
 			return nil, fmt.Errorf("a descriptor cannot have an extent of the name %q", name)
 		}
 	}
@@ -173,6 +178,27 @@ func (i *newImage) several(o disk.WriterOptions) (disk.Writer, error) {
 	return w, nil
 }
 
+// parentID returns the CID of the parent, and that of nobody where there is
+// none.
+func parentID(o createOptions, identity string) (uint32, error) {
+	if o.backing == "" {
+		return math.MaxUint32, nil
+	}
+	if !isName(o.backing) || len(o.backing) > maxParentName {
+		return 0, fmt.Errorf("a descriptor cannot have a parent of the name %q", o.backing)
+	}
+	id, err := strconv.ParseUint(identity, 16, 32)
+	if err != nil {
+		return 0, disk.Unsupportedf(formatName, "the backing file has to be opened for its CID")
+	}
+	return uint32(id), nil
+}
+
+// isName reports whether a descriptor can have a name in quotation marks.
+func isName(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '"' })
+}
+
 // A newImage is what all subformats need for the descriptor.
 type newImage struct {
 	createOptions
@@ -182,14 +208,19 @@ type newImage struct {
 	names  []string    // of the extents, where they are files of their own
 	dense  bool
 	cid    uint32
-	stored bool // something is stored
+	parent uint32 // its CID
+	stored bool   // something is stored
 }
 
 // descriptor returns the text that describes the image (Virtual Disk Format
 // 5.0, "The Descriptor File"), as qemu-img writes it.
 func (i *newImage) descriptor() []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=ffffffff\ncreateType=%q\n\n# Extent description\n", i.cid, i.subformat)
+	fmt.Fprintf(&b, "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=%q\n", i.cid, i.parent, i.subformat)
+	if i.backing != "" {
+		fmt.Fprintf(&b, "parentFileNameHint=\"%s\"", i.backing)
+	}
+	b.WriteString("\n# Extent description\n")
 	if i.names == nil {
 		fmt.Fprintf(&b, "RW %d SPARSE \"%s\"\n", i.size/disk.SectorSize, embeddedName(i.name))
 	}

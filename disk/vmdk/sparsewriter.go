@@ -228,10 +228,30 @@ func (w *sparseWriter) Place(off, n int64) (at, placed int64, err error) {
 	return k*fileSpan + at, placed, err
 }
 
-// Zero leaves grains out, unless all of the space is to be allocated.
-func (w *sparseWriter) Zero(_, _ int64) error {
-	if w.dense {
+// Zero leaves grains out, unless all of the space is to be allocated, or the
+// parent would show through and there are no grains of zeros.
+func (w *sparseWriter) Zero(off, n int64) error {
+	switch {
+	case w.backing != "" && w.zeroGrains:
+		return w.zeroGrain(off, n)
+	case w.backing != "" || w.dense:
 		return errors.ErrUnsupported
+	}
+	return nil
+}
+
+// zeroGrain marks grains as zeros.
+func (w *sparseWriter) zeroGrain(off, n int64) error {
+	w.stored = true
+	for end := off + n; off < end; off += grainSize {
+		s, in := w.extents[0], off
+		if w.joined != nil {
+			s, in = w.extents[off/splitSize], off%splitSize
+		}
+		if err := s.load(in / tableSpan); err != nil {
+			return err
+		}
+		s.table[in/grainSize%tableEntries] = entryZeroed
 	}
 	return nil
 }

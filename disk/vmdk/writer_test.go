@@ -33,6 +33,8 @@ func TestCreateRefuses(t *testing.T) {
 		{512, map[string]string{"subformat": "twoGbMaxExtentFlat", "zeroed_grain": "on"}, "Flat image can't enable zeroed grain"},
 		{1<<50 + 512, nil, "L1 size too big"},
 		{512, map[string]string{"toolsversion": strings.Repeat("9", embeddedLength)}, "the descriptor is too long"},
+		{512, map[string]string{"backing_file": "x"}, "the backing file has to be opened for its CID"},
+		{512, map[string]string{"backing_file": "a\"b"}, "a descriptor cannot have a parent of the name \"a\\\"b\""},
 		{512, map[string]string{"subformat": "monolithicFlat"}, "the image consists of 1 extents, and there are 0 files for them"},
 	} {
 		target := disktest.NewTarget(nil)

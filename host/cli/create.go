@@ -256,6 +256,7 @@ func (c *copying) openBacking(ctx context.Context, name string, format formatVal
 		in.Close()
 		return nil, unframe(name, err)
 	}
+	c.execution.Output.Parent = in.Top().Inspection.Identity
 	return in, nil
 }
 

@@ -61,6 +61,28 @@ func TestSplitVMDKsAsQemuImg(t *testing.T) {
 	}
 }
 
+func TestVMDKsWithParentsAsQemuImg(t *testing.T) {
+	t.Parallel()
+	w := newTwo(t, func(folder string) {
+		m := maker{t: t, dir: folder}
+		m.create("top.qcow2", "1M")
+		m.io("top.qcow2", "write -P 9 100k 1k", "write -z 512k 64k")
+	})
+	for _, folder := range []string{w.theirs, w.ours} { // one and the same parent, for its CID
+		if folder == w.theirs {
+			program.MustRun(t, folder, nil, w.qemuImg, "convert", "-O", "vmdk", "pattern.raw", "parent.vmdk")
+		} else if err := os.Link(filepath.Join(w.theirs, "parent.vmdk"), filepath.Join(w.ours, "parent.vmdk")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, set := range []string{"", "-o zeroed_grain=on", "-o subformat=twoGbMaxExtentSparse"} {
+		args := append([]string{"convert", "-O", "vmdk", "-B", "parent.vmdk", "-F", "vmdk"}, strings.Fields(set)...)
+		w.compareFiles(t, append(args, "top.qcow2", "out")...)
+	}
+	w.compareFiles(t, "create", "-q", "-f", "vmdk", "-b", "parent.vmdk", "-F", "vmdk", "out")
+	w.compareFiles(t, "convert", "-O", "vmdk", "-B", "parent.vmdk", "-F", "raw", "top.qcow2", "out")
+}
+
 func TestVMDKOptionsAreRefusedAsQemuImgDoes(t *testing.T) {
 	t.Parallel()
 	w := newTwo(t, nil)
