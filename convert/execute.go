@@ -161,7 +161,8 @@ type plan struct {
 	start, length, size int64
 	dense, overlay      bool
 	below               io.ReaderAt
-	asStored            bool // data is not looked at
+	last                disk.Extent // that the source told of
+	asStored            bool        // data is not looked at
 }
 
 func newPlan(x Execution) (*plan, error) {
@@ -189,15 +190,22 @@ func newPlan(x Execution) (*plan, error) {
 }
 
 // extent returns the extent of the source behind the output at off, and its
-// length.
+// length. What was asked for last is remembered: a long run makes many pieces,
+// and to look for its end each time would cost more the longer it is.
 func (p *plan) extent(off, limit int64) (disk.Extent, error) {
 	if off >= p.length {
 		return disk.Extent{Start: off + p.start, Length: min(limit, p.size-off), Kind: disk.Zero}, nil
 	}
-	e, err := p.source.Extent(off+p.start, min(limit, p.length-off))
-	if err != nil {
-		return e, &ReadError{off + p.start, err}
+	at := off + p.start
+	limit = min(limit, p.length-off)
+	if e := p.last; at >= e.Start && at < e.End() {
+		return e.Sub(at, min(e.End(), at+limit)), nil
 	}
+	e, err := p.source.Extent(at, limit)
+	if err != nil {
+		return e, &ReadError{at, err}
+	}
+	p.last = e
 	return e, nil
 }
 

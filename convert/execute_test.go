@@ -264,6 +264,30 @@ func TestCostFollowsWhatIsStored(t *testing.T) {
 	}
 }
 
+// counted counts how often a disk is asked what it stores.
+type counted struct {
+	disk.Disk
+	asked int
+}
+
+func (c *counted) Extent(off, limit int64) (disk.Extent, error) {
+	c.asked++
+	return c.Disk.Extent(off, limit)
+}
+
+// A run that makes many pieces is asked for once.
+func TestRunsAreAskedForOnce(t *testing.T) {
+	source := &counted{Disk: &fake{parts: []part{{disk.Data, 9 << 20, 1}, {disk.Zero, 5 << 20, 0}, {disk.Encoded, 9 << 20, 2}}}}
+	if _, err := convert.Execute(context.Background(), convert.Execution{
+		Source: source, Create: raw.Format.Create, Target: &memory{}, SkipZeros: true,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if source.asked != 3 {
+		t.Errorf("asked %d times about 3 runs", source.asked)
+	}
+}
+
 func TestConcat(t *testing.T) {
 	a := &fake{parts: []part{{disk.Encoded, 1024, 1}, {disk.Zero, 512, 0}}}
 	b := &fake{parts: []part{{disk.Encoded, 512, 2}, {disk.Data, 4096, 3}}}
