@@ -65,7 +65,7 @@ func measure(o options, r row) (table, error) {
 			if err := check(r, i); err != nil {
 				return t, fmt.Errorf("%s: %w", c.name, err)
 			}
-			if t.extras[i], err = look(o, r, c); err != nil {
+			if t.extras[i], err = look(o, r, c, s.elapsed); err != nil {
 				return t, fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
@@ -91,7 +91,7 @@ func check(r row, i int) error {
 // look runs a contender once more under strace, and the program so that it
 // tells how often the microVM was left. The output's size is that of the warm-up
 // run.
-func look(o options, r row, c contender) (extra, error) {
+func look(o options, r row, c contender, took time.Duration) (extra, error) {
 	x := extra{calls: -1, exits: -1}
 	for _, name := range []string{outputFile, firstFile} {
 		if info, err := os.Stat(filepath.Join(r.dir, name)); err == nil {
@@ -107,7 +107,7 @@ func look(o options, r row, c contender) (extra, error) {
 		}
 		x.exits = number(report, exitsLine)
 	}
-	if _, err := exec.LookPath("strace"); err != nil || !o.trace {
+	if _, err := exec.LookPath("strace"); err != nil || !o.trace || took > tooLong {
 		return x, nil
 	}
 	counts := filepath.Join(o.data, "strace.out")
@@ -122,6 +122,10 @@ func look(o options, r row, c contender) (extra, error) {
 	}
 	return x, nil
 }
+
+// tooLong is when a run is not repeated under strace, which makes it several
+// times as long.
+const tooLong = 5 * time.Second
 
 var exitsLine = regexp.MustCompile(`(?m)exits: (\d+)$`)
 
