@@ -42,7 +42,7 @@ man: build ## write the manual pages to ./man
 
 emulated: ## run the KVM wall on an emulated processor with real AMD-V semantics
 	@sh test/programs qemu-system-x86_64:qemu-system-x86
-	INSTAR_EMULATED=1 go test -count=1 -v -timeout 30m ./test/emulated/...
+	INSTAR_EMULATED=1 go test -count=1 -timeout 30m ./test/emulated/...
 
 install: build man ## install under PREFIX (/usr/local)
 	install -D -m 0755 instar $(DESTDIR)$(PREFIX)/bin/instar

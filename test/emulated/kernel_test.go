@@ -42,8 +42,20 @@ func debianKernel(folder string) (*kernel, error) {
 
 var dependency = regexp.MustCompile(`Depends: (linux-image-\S+)`)
 
-// kernelPackage returns the name of the package that holds the kernel.
+// kernelPackage returns the name of the package that holds the kernel. If apt
+// does not know it, apt's lists are brought up to date first.
 func kernelPackage() (string, error) {
+	name, err := kernelDependency()
+	if err == nil {
+		return name, nil
+	}
+	if _, updateErr := run("", "apt-get", "-q", "update"); updateErr != nil {
+		return "", fmt.Errorf("%w; %w", err, updateErr)
+	}
+	return kernelDependency()
+}
+
+func kernelDependency() (string, error) {
 	out, err := run("", "apt-cache", "depends", metaPackage)
 	if m := dependency.FindStringSubmatch(out); m != nil {
 		return m[1], nil
@@ -51,7 +63,7 @@ func kernelPackage() (string, error) {
 	if err == nil {
 		err = fmt.Errorf("%s depends on no kernel", metaPackage)
 	}
-	return "", fmt.Errorf("%w (apt-get update may help)", err)
+	return "", err
 }
 
 // unpack unpacks a package into root. It appears there when it is complete.

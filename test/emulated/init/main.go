@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,8 +90,23 @@ func do(s plan.Step) plan.Verdict {
 		v.Code = exit.ExitCode()
 	case err != nil:
 		v.Error = err.Error()
+	case s.File != "":
+		v.Error = checkDigest(s.File, s.SHA256)
 	}
 	return v
+}
+
+// checkDigest says what is wrong with a file that should have a digest; empty
+// is nothing.
+func checkDigest(name, want string) string {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err.Error()
+	}
+	if got := fmt.Sprintf("%x", sha256.Sum256(b)); got != want {
+		return fmt.Sprintf("%s (%d bytes) has the digest %s, not %s", name, len(b), got, want)
+	}
+	return ""
 }
 
 // say writes a verdict to the console.

@@ -13,6 +13,10 @@ type Step struct {
 	Name string   `json:"name"`
 	Args []string `json:"args"`
 	Env  []string `json:"env"`
+	// File, unless empty, is what the command has to have made: a file with the
+	// digest SHA256, in hexadecimal.
+	File   string `json:"file,omitempty"`
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // A Verdict is what came of a step.

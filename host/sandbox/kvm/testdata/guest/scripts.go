@@ -126,7 +126,7 @@ func clock() string {
 	start := time.Now()
 	for range 4 {
 		wg.Go(func() {
-			for range 100000 {
+			for range 20000 {
 				seen := last.Load()
 				t := int64(time.Since(start))
 				if t < seen {
