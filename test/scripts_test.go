@@ -21,11 +21,23 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
+// TestScripts runs all scripts behind each wall.
 func TestScripts(t *testing.T) {
 	disk, err := filepath.Abs("../testdata/disk.qcow2")
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, wall := range []string{"kvm", "jail"} {
+		t.Run(wall, func(t *testing.T) {
+			if ok, _ := condition(wall, disk); !ok {
+				t.Skipf("the wall %s is not to be had here: instar doctor says why", wall)
+			}
+			runScripts(t, disk, wall)
+		})
+	}
+}
+
+func runScripts(t *testing.T, disk, wall string) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "scripts",
 		RequireExplicitExec: true,
@@ -46,6 +58,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("INSTAR", program.Instar())
 			env.Setenv("QEMUIMG", program.AsQemuImg())
 			env.Setenv("DISK", disk)
+			env.Setenv("INSTAR_SANDBOX", wall)
 			return nil
 		},
 	})
