@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -99,27 +98,11 @@ func TestQEMU(t *testing.T) {
 			if err := os.WriteFile(plain, want, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			create(t, qemuImg, "convert", "-O", "luks", "--object", "secret,id=s,data="+passphrase,
+			testutil.Run(t, qemuImg, "convert", "-O", "luks", "--object", "secret,id=s,data="+passphrase,
 				"-o", "key-secret=s,iter-time=10"+options, plain, image)
 			check(t, image, want)
 		})
 	}
-}
-
-// create runs qemu-img, which fails now and then at measuring how many
-// iterations the machine does.
-func create(t *testing.T, qemuImg string, args ...string) {
-	t.Helper()
-	for range 20 {
-		out, err := exec.Command(qemuImg, args...).CombinedOutput()
-		if err == nil {
-			return
-		}
-		if !bytes.Contains(out, []byte("Unable to get accurate CPU usage")) {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	t.Fatal("qemu-img cannot measure its iterations here")
 }
 
 // TestCryptsetup reads version 2 containers, which cryptsetup can fill without

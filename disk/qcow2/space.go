@@ -212,7 +212,7 @@ func (s *space) setBlock(index, at int64) {
 // refcount block that has no entry yet. It returns the cluster behind the table.
 func (s *space) moveTable(start, more int64, exact bool, index, block int64) (int64, error) {
 	needed := s.blocksFor(start+more, !exact)
-	entries := needed
+	entries := max(needed, int64(len(s.blocks)))
 	if !exact {
 		entries += (needed + 1) / 2
 	}

@@ -2,8 +2,10 @@
 package testutil
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -31,17 +33,25 @@ func QemuImg(t testing.TB) string {
 // Run runs a command that must succeed and returns its standard output.
 func Run(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Stderr = new(tail)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, cmd.Stderr)
+	for try := 1; ; try++ {
+		var stderr bytes.Buffer
+		cmd := exec.Command(name, args...)
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err == nil {
+			return string(out)
+		}
+		if try == maxTries || !Unlucky(stderr.String()) {
+			t.Fatalf("%s %q: %v\n%s", name, args, err, &stderr)
+		}
 	}
-	return string(out)
 }
 
-// tail keeps what a command wrote, for the message of a failure.
-type tail []byte
+// maxTries is how often a command is run that fails for no fault of its own.
+const maxTries = 20
 
-func (b *tail) Write(p []byte) (int, error) { *b = append(*b, p...); return len(p), nil }
-func (b *tail) String() string              { return string(*b) }
+// Unlucky reports that qemu-img failed because the machine was busy: it measures
+// how long a key derivation takes, and gives up when it was interrupted.
+func Unlucky(stderr string) bool {
+	return strings.Contains(stderr, "Unable to get accurate CPU usage")
+}
