@@ -1,4 +1,4 @@
-// Package parallels reads Parallels' expandable disk images: a header, the
+// Package parallels reads and writes Parallels' expandable disk images: a header, the
 // block allocation table (BAT) behind it, and the clusters.
 //
 // The layout is in QEMU's docs/interop/parallels.txt. Both generations are
@@ -30,7 +30,7 @@ const (
 )
 
 // Format is Parallels' format, version 2.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
 
 func probe(head []byte) int {
 	if len(head) < headerSize || binary.LittleEndian.Uint32(head[16:]) != version {

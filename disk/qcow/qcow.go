@@ -1,4 +1,4 @@
-// Package qcow reads the first version of QEMU's copy-on-write format.
+// Package qcow reads and writes the first version of QEMU's copy-on-write format.
 //
 // It has two levels of tables, as qcow2 has, and neither reference counts nor
 // snapshots; the layout is QEMU's block/qcow.c, there is no specification.
@@ -27,7 +27,7 @@ const (
 )
 
 // Format is qcow, version 1.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
 
 func probe(head []byte) int {
 	if len(head) >= 8 && string(head[:4]) == "QFI\xfb" && binary.BigEndian.Uint32(head[4:]) == 1 {

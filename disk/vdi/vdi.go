@@ -1,4 +1,4 @@
-// Package vdi reads VirtualBox's disk images: a header, a table with one
+// Package vdi reads and writes VirtualBox's disk images: a header, a table with one
 // 32-bit entry for each block of 1 MiB, and the blocks.
 //
 // The layout is that of VirtualBox's VDICore.h. Dynamic and fixed images of
@@ -32,7 +32,7 @@ const (
 )
 
 // Format is VirtualBox's format, version 1.1.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
 
 func probe(head []byte) int {
 	if len(head) >= 68 && binary.LittleEndian.Uint32(head[64:]) == signature {
