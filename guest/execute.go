@@ -111,7 +111,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		return e, err
 	}
 	if format.Create == nil {
-		return e, &job.NotSupportedYetError{Format: format.Name}
+		return e, &job.ReadOnlyFormatError{Format: format.Name}
 	}
 	t, err := s.target(x.Output.ID, x.Output.Direct)
 	if err != nil {

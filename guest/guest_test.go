@@ -442,7 +442,7 @@ func TestErrorsOfCopying(t *testing.T) {
 	}
 	x = execution(filepath.Join(dir, "out"))
 	x.Output.Format = "fake"
-	if _, e = h.execute(x); e == nil || !strings.Contains(e.Message, "not supported yet") {
+	if _, e = h.execute(x); e == nil || !strings.Contains(e.Message, "are not written") {
 		t.Errorf("a format that is not written: %+v", e)
 	}
 }

@@ -10,21 +10,21 @@ type OutputFormat string
 
 // The formats that can be written.
 const (
-	Raw   OutputFormat = "raw"
-	QCOW2 OutputFormat = "qcow2"
-	VMDK  OutputFormat = "vmdk"
-	VPC   OutputFormat = "vpc"
-	VHDX  OutputFormat = "vhdx"
-	LUKS  OutputFormat = "luks"
+	Raw       OutputFormat = "raw"
+	QCOW2     OutputFormat = "qcow2"
+	VMDK      OutputFormat = "vmdk"
+	VPC       OutputFormat = "vpc"
+	VHDX      OutputFormat = "vhdx"
+	LUKS      OutputFormat = "luks"
+	VDI       OutputFormat = "vdi"
+	QCOW      OutputFormat = "qcow"
+	QED       OutputFormat = "qed"
+	Parallels OutputFormat = "parallels"
 )
 
-var written = map[OutputFormat]bool{Raw: true, QCOW2: true, VPC: true, VHDX: true, VMDK: true, LUKS: true}
-
-// knownFormats are the formats that qemu-img can write, by its names: asking
-// for one that is not implemented is not the same as asking for nonsense.
-var knownFormats = map[string]bool{
-	"raw": true, "qcow2": true, "vmdk": true, "vpc": true, "vhdx": true,
-	"vdi": true, "qcow": true, "qed": true, "parallels": true, "luks": true,
+var written = map[OutputFormat]bool{
+	Raw: true, QCOW2: true, VPC: true, VHDX: true, VMDK: true, LUKS: true,
+	VDI: true, QCOW: true, QED: true, Parallels: true,
 }
 
 // An UnknownFormatError says that there is no format of that name.
@@ -32,32 +32,27 @@ type UnknownFormatError struct{ Name string }
 
 func (e *UnknownFormatError) Error() string { return fmt.Sprintf("unknown file format %q", e.Name) }
 
-// A NotSupportedYetError names a format that exists, and that this version
-// cannot write.
-type NotSupportedYetError struct{ Format string }
+// A ReadOnlyFormatError names a format that is read, and not written.
+type ReadOnlyFormatError struct{ Format string }
 
-func (e *NotSupportedYetError) Error() string {
-	return fmt.Sprintf("writing format '%s' is not supported yet", e.Format)
+func (e *ReadOnlyFormatError) Error() string {
+	return fmt.Sprintf("images of format '%s' are not written", e.Format)
 }
 
 // ParseOutputFormat returns the output format of that name, as qemu-img's -O
-// spells it (case-sensitive). The error is an *UnknownFormatError or a
-// *NotSupportedYetError.
+// spells it (case-sensitive). The error is an *UnknownFormatError.
 func ParseOutputFormat(name string) (OutputFormat, error) {
-	switch {
-	case written[OutputFormat(name)]:
+	if written[OutputFormat(name)] {
 		return OutputFormat(name), nil
-	case knownFormats[name]:
-		return "", &NotSupportedYetError{Format: name}
 	}
 	return "", &UnknownFormatError{Name: name}
 }
 
 // Compresses reports whether images of that format can be compressed (-c).
-func (f OutputFormat) Compresses() bool { return f == QCOW2 || f == VMDK }
+func (f OutputFormat) Compresses() bool { return f == QCOW2 || f == VMDK || f == QCOW }
 
 // CanBeEmpty reports whether there are images of that format and size 0.
-func (f OutputFormat) CanBeEmpty() bool { return f != VMDK }
+func (f OutputFormat) CanBeEmpty() bool { return f != VMDK && f != QCOW }
 
 // OutputCapacity returns the length in bytes up to which an image of that
 // format and virtual size (bytes) may be written: the ceiling of the output's
@@ -93,6 +88,24 @@ func OutputCapacity(f OutputFormat, virtualSize int64) int64 {
 		content := roundUp(virtualSize, 256<<20)
 		entries := content>>20 + content>>32 + 1
 		return saturate(content, entries*8, 4<<30, 2<<30, 16<<20)
+	case VDI:
+		// Each block of 1 MiB takes an entry of 4 bytes.
+		content := roundUp(virtualSize, 1<<20)
+		return saturate(content, content>>18, 2048)
+	case QCOW:
+		// Clusters of 512 bytes, above a backing file, take an entry of 8 bytes
+		// in an L2 table; each table of 4 KiB or more has one in the L1 table.
+		content := roundUp(virtualSize, 4096)
+		return saturate(content, content>>6, content>>15, 1<<20)
+	case QED:
+		// Clusters of 4 KiB, the smallest, take an entry of 8 bytes; clusters of
+		// 64 MiB, the greatest, are rounded up to, and tables have up to 1 GiB.
+		content := roundUp(virtualSize, 64<<20)
+		return saturate(content, content>>9, 2<<30, 64<<20)
+	case Parallels:
+		// Clusters of 512 bytes, the smallest, take an entry of 4 bytes; those
+		// of 2 GiB, the greatest, are rounded up to, for the BAT as well.
+		return saturate(virtualSize, virtualSize>>7, 4<<30)
 	}
 	return 0
 }

@@ -8,6 +8,7 @@ import (
 	"instar/disk/parallels"
 	"instar/disk/qcow"
 	"instar/disk/qcow2"
+	"instar/disk/qed"
 	"instar/disk/raw"
 	"instar/disk/vdi"
 	"instar/disk/vhdx"
@@ -21,6 +22,7 @@ func Registry() *disk.Registry {
 	return disk.NewRegistry(
 		qcow2.Format,
 		qcow.Format,
+		qed.Format,
 		vmdk.Format,
 		vpc.Format,
 		vhdx.Format,

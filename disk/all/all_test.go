@@ -9,7 +9,7 @@ import (
 )
 
 func TestEveryFormatIsFoundByItsName(t *testing.T) {
-	for _, name := range []string{"raw", "qcow2", "qcow", "vmdk", "vpc", "vhdx", "vdi", "parallels", "luks", "dmg"} {
+	for _, name := range []string{"raw", "qcow2", "qcow", "vmdk", "vpc", "vhdx", "vdi", "parallels", "qed", "luks", "dmg"} {
 		if f, err := all.Registry().Lookup(name); err != nil || f.Name != name || f.Open == nil {
 			t.Errorf("Lookup(%q) = %q, %v", name, f.Name, err)
 		}

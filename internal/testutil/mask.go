@@ -46,6 +46,8 @@ func varying(f io.ReaderAt, format string, size int64) (parts [][2]int64) {
 		for _, at := range ats {
 			parts = append(parts, [2]int64{at + 24, 4}, [2]int64{at + 64, 20})
 		}
+	case "vdi":
+		parts = append(parts, [2]int64{0x188, 32}) // of the image and its last snapshot
 	case "vhdx":
 		const header, regions = 64 << 10, 192 << 10
 		for k := range int64(2) {
