@@ -136,14 +136,18 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 
 // setSparse decides which zeros are left out, as qemu-img does: they are looked
 // for in blocks of a power of two, and a compressed unit is stored as a whole.
+// Where it makes no difference to the bytes, they are looked for in every unit.
 func (c *copier) setSparse(n int64) {
 	if n == 0 {
 		n = 4096
 	}
 	c.block, c.sparse = c.unit, c.unit
-	if c.compressor == nil {
+	if c.compressor != nil {
+		return
+	}
+	c.sparse = max(n, c.unit)
+	if _, flat := c.writer.(disk.Flat); !flat {
 		c.block = max(c.unit, 1<<(bits.Len64(uint64(n))-1))
-		c.sparse = max(n, c.unit)
 	}
 }
 

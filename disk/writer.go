@@ -30,6 +30,13 @@ type Writer interface {
 	Finish() error
 }
 
+// A Flat is a Writer that stores content at its own offsets: which zeros are left
+// out changes the space that the output takes, and none of its bytes.
+type Flat interface {
+	Writer
+	Flat()
+}
+
 // A Compressor is a Writer that stores its units compressed.
 type Compressor interface {
 	Writer

@@ -60,6 +60,9 @@ func preallocates(values map[string]string) (bool, error) {
 	}
 }
 
+// Flat implements [disk.Flat].
+func (w *writer) Flat() {}
+
 func (w *writer) Unit() int64 { return unit }
 
 func (w *writer) Place(off, n int64) (at, placed int64, err error) { return off, n, nil }
