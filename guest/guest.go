@@ -13,6 +13,7 @@ import (
 
 	"instar/disk"
 	"instar/disk/all"
+	"instar/internal/safetext"
 	"instar/job"
 )
 
@@ -146,7 +147,8 @@ func (s *server) open(l job.Layer, suffix string) (disk.Image, error) {
 // inspect describes an image. The passphrase is wiped once it is open.
 func (s *server) inspect(j *job.Inspect) (*job.Message, error) {
 	defer clear(j.Secret)
-	image, err := s.open(job.Layer{ID: j.ID, Format: j.Format, Files: j.Files, Snapshot: j.Snapshot, Secret: j.Secret}, j.Suffix)
+	layer := job.Layer{ID: j.ID, Format: j.Format, Files: j.Files, Snapshot: j.Snapshot, Secret: j.Secret}
+	image, err := s.open(layer, j.Suffix)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +161,9 @@ func (s *server) inspect(j *job.Inspect) (*job.Message, error) {
 		if inspection.Resembles, err = s.formats.Resembles(f); err != nil {
 			return nil, err
 		}
+	}
+	if j.Verify {
+		inspection.Fault = safetext.Limit(s.verify(layer, image), 1000)
 	}
 	return &job.Message{Inspection: inspection}, nil
 }

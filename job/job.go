@@ -64,6 +64,8 @@ type Inspect struct {
 	Suffix   string `json:"suffix,omitempty"`
 	Snapshot string `json:"snapshot,omitempty"`
 	Secret   []byte `json:"secret,omitempty"`
+	// Verify has all tables of the image followed; see Inspection.Fault.
+	Verify bool `json:"verify,omitempty"`
 	// Files are the granted descriptors behind the references that an earlier
 	// inspection listed, by index; -1 where none was granted. An image whose
 	// extents are files of their own tells more about itself with them.
@@ -79,7 +81,9 @@ type Inspection struct {
 	Compressed  bool        `json:"compressed,omitempty"`
 	Dirty       bool        `json:"dirty,omitempty"`
 	Refused     string      `json:"refused,omitempty"` // why content cannot be read
-	References  []Reference `json:"references,omitempty"`
+	// Fault is what Inspect.Verify found to be wrong with the image.
+	Fault      string      `json:"fault,omitempty"`
+	References []Reference `json:"references,omitempty"`
 	Identity    string      `json:"identity,omitempty"`
 	// Resembles is the format that the end of a file speaks for in which none was
 	// detected, so that it is taken for raw.

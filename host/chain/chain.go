@@ -29,6 +29,12 @@ type Options struct {
 	Snapshot string
 	// Secret unlocks the encrypted layers.
 	Secret []byte
+	// Verify has all tables of the image followed, to see whether they are sound.
+	Verify bool
+	// Extents has images whose extents are files of their own described with
+	// them. Inspect opens those for it that the policy lets it, and no other
+	// files.
+	Extents bool
 	// ForceShare opens images that others write (-U).
 	ForceShare bool
 }
@@ -74,11 +80,16 @@ func Discover(ctx context.Context, w Inspector, name string, o Options) (*Chain,
 }
 
 // Inspect opens the image of that name alone, and has w inspect it: what it
-// names stays closed. The errors are those of Discover.
+// names stays closed, but for Options.Extents. The errors are those of Discover.
 func Inspect(ctx context.Context, w Inspector, name string, o Options) (*Layer, error) {
 	d := newDiscovery(ctx, w, o)
 	defer d.close()
 	l, err := d.top(name)
+	if err == nil && o.Extents {
+		if err = d.extents(l); err != nil {
+			l.Close()
+		}
+	}
 	if err != nil {
 		return nil, couldNotOpen(name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -80,6 +81,7 @@ func (d *discovery) top(name string) (*Layer, error) {
 		Format:   d.options.Format,
 		Snapshot: d.options.Snapshot,
 		Secret:   d.options.Secret,
+		Verify:   d.options.Verify,
 	})
 }
 
@@ -182,19 +184,73 @@ func (d *discovery) content(l *Layer) (below *job.Reference, err error) {
 			below = &refs[i]
 			continue
 		}
-		t, err := d.locate(l, &refs[i])
-		if err != nil {
-			return nil, err
-		}
-		if l.Files[i], err = t.open(); err == nil {
-			l.ids[i], err = d.grant(l.Files[i], t.name)
-		}
-		t.close()
-		if err != nil {
+		if err := d.openPart(l, i); err != nil {
 			return nil, err
 		}
 	}
+	if d.options.Extents {
+		return below, d.again(l)
+	}
 	return below, nil
+}
+
+// openPart opens the file that a reference of l leads to, and hands it in.
+func (d *discovery) openPart(l *Layer, i int) error {
+	t, err := d.locate(l, &l.Inspection.References[i])
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if l.Files[i], err = t.open(); err == nil {
+		l.ids[i], err = d.grant(l.Files[i], t.name)
+	}
+	return err
+}
+
+// extents opens the extents of l that may be opened, and has it described with
+// them. The others stay closed.
+func (d *discovery) extents(l *Layer) error {
+	refs := l.Inspection.References
+	l.Files, l.ids = make([]*os.File, len(refs)), make([]int, len(refs))
+	for i := range refs {
+		l.ids[i] = -1
+		if refs[i].Kind != job.ExtentFile {
+			continue
+		}
+		var locked *localfile.LockError
+		if err := d.openPart(l, i); errors.As(err, &locked) {
+			return err
+		}
+	}
+	return d.again(l)
+}
+
+// again has a layer described with the files that were opened for it, if there
+// are any.
+func (d *discovery) again(l *Layer) error {
+	opened := false
+	for _, f := range l.Files {
+		opened = opened || f != nil
+	}
+	if !opened {
+		return nil
+	}
+	first := l.Inspection
+	second, err := d.w.Inspect(d.ctx, job.Inspect{ID: l.ID, Format: first.Format, Secret: d.options.Secret, Files: l.ids})
+	if err != nil {
+		return err
+	}
+	if !slices.EqualFunc(first.References, second.References, sameReference) {
+		return errors.New("the image has changed while it was looked at")
+	}
+	second.Fault, second.Resembles = first.Fault, first.Resembles
+	l.Inspection = second
+	return nil
+}
+
+// sameReference reports whether two references are to the same file.
+func sameReference(a, b job.Reference) bool {
+	return a.Kind == b.Kind && slices.Equal(a.Names, b.Names)
 }
 
 // locate finds what l names, if the policy lets it.

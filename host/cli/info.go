@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"instar/host/chain"
 	"instar/host/localfile"
@@ -22,20 +21,28 @@ func (p *program) infoCommand() *cobra.Command {
 		s          settings
 		how        string
 		wholeChain bool
+		strict     bool
 	)
 	c := &cobra.Command{
 		Use:   "info [OPTIONS] IMAGE",
 		Short: "show what a disk image is",
 		Long: `Show the format, the size and the further properties of a disk image, laid out
 as qemu-img info does. Files that the image names are shown and not opened,
-except with --backing-chain.`,
+except with --backing-chain.
+
+What qemu-img does not say stands under "safety": every other file that the
+image names, and whether it would be followed, and what else is risky about it.
+With --strict all tables of the image are checked, and the exit code is 1 if it
+names any other file or is not well-formed.`,
 		Example: `  instar info disk.qcow2
   instar info --output json disk.qcow2
-  instar info -f raw disk.img`,
+  instar info -f raw disk.img
+  instar info --strict upload.qcow2`,
 	}
 	f := c.Flags()
 	f.StringVar(&how, "output", "human", "human or json")
 	f.BoolVar(&wholeChain, "backing-chain", false, "show what the image stands on as well")
+	f.BoolVar(&strict, "strict", false, "fail if the image names any other file or is not well-formed")
 	s.add(f, "format")
 	return p.own(c, func(ctx context.Context, args []string) error {
 		if how != "human" && how != "json" {
@@ -48,7 +55,7 @@ except with --backing-chain.`,
 		if err != nil {
 			return err
 		}
-		images, err := r.describe(ctx, args[0], wholeChain)
+		images, err := r.describe(ctx, args[0], wholeChain, strict)
 		if err != nil {
 			return err
 		}
@@ -58,13 +65,16 @@ except with --backing-chain.`,
 					safetext.Escape(i.name), i.Resembles))
 			}
 		}
-		return p.printInfo(images, how == "json", wholeChain)
+		if err := p.printInfo(images, how == "json", wholeChain); err != nil || !strict {
+			return err
+		}
+		return images[0].unsafe()
 	})
 }
 
 // describe describes the image of that name, and with wholeChain all that it
-// stands on.
-func (r *runner) describe(ctx context.Context, name string, wholeChain bool) ([]*imageInfo, error) {
+// stands on. With strict all tables of the image are checked.
+func (r *runner) describe(ctx context.Context, name string, wholeChain, strict bool) ([]*imageInfo, error) {
 	i, err := r.settings.image(name)
 	if err != nil {
 		return nil, err
@@ -74,27 +84,32 @@ func (r *runner) describe(ctx context.Context, name string, wholeChain bool) ([]
 		return nil, err
 	}
 	defer r.finish(w)
+	o := r.chainOptions(i, "")
+	o.Verify, o.Extents = strict, true
 	var layers []*chain.Layer
 	if wholeChain {
-		c, err := r.discover(ctx, w, i, "")
+		c, err := chain.Discover(ctx, w, i.path, o)
 		if err != nil {
-			return nil, err
+			return nil, i.rename(err)
 		}
 		defer c.Close()
 		layers = c.Layers
 	} else {
-		l, err := r.inspect(ctx, w, i)
+		l, err := chain.Inspect(ctx, w, i.path, o)
 		if err != nil {
-			return nil, err
+			return nil, i.rename(err)
 		}
 		defer l.Close()
 		layers = []*chain.Layer{l}
 	}
 	var images []*imageInfo
-	for _, l := range layers {
+	for k, l := range layers {
 		i, err := newImageInfo(l)
+		if err == nil {
+			i.safety, err = judge(l, o.Policy, strict && k == 0)
+		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", safetext.Escape(l.Name), err)
 		}
 		images = append(images, i)
 	}
@@ -105,20 +120,18 @@ func (r *runner) describe(ctx context.Context, name string, wholeChain bool) ([]
 type imageInfo struct {
 	*job.Inspection
 	name        string
-	actualSize  int64 // bytes that the file takes
+	actualSize  int64 // bytes that its files take
+	children    []child
 	backing     *job.Reference
 	backingPath string // the backing file's name as seen from here
+	safety      safety
 }
 
 func newImageInfo(l *chain.Layer) (*imageInfo, error) {
 	i := &imageInfo{Inspection: l.Inspection, name: l.Name}
 	nameExtents(l.Inspection.Details, l.Name)
-	for _, f := range append([]interface{ Fd() uintptr }{l.File}, opened(l)...) {
-		var st unix.Stat_t
-		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-			return nil, fmt.Errorf("%s: %w", safetext.Escape(l.Name), err)
-		}
-		i.actualSize += st.Blocks * 512
+	if err := i.addChildren(l); err != nil {
+		return nil, err
 	}
 	for k := range l.Inspection.References {
 		if ref := &l.Inspection.References[k]; ref.Kind == job.BackingFile && len(ref.Names) > 0 {
@@ -153,19 +166,37 @@ func nameExtents(details []job.Detail, image string) {
 	}
 }
 
-func opened(l *chain.Layer) []interface{ Fd() uintptr } {
-	var files []interface{ Fd() uintptr }
-	for _, f := range l.Files {
-		if f != nil {
-			files = append(files, f)
-		}
+// addChildren describes the files that are open for a layer.
+func (i *imageInfo) addChildren(l *chain.Layer) error {
+	c, err := newChild("file", l.Name, l.File)
+	if err != nil {
+		return err
 	}
-	return files
+	i.children, i.actualSize = []child{c}, c.taken
+	for k, f := range l.Files {
+		if f == nil {
+			continue
+		}
+		ref := l.Inspection.References[k]
+		name := "data-file"
+		if ref.Kind == job.ExtentFile {
+			name = fmt.Sprintf("extents.%d", k)
+		}
+		if c, err = newChild(name, besides(l.Name, ref.Names[0]), f); err != nil {
+			return err
+		}
+		i.children = append(i.children, c)
+		i.actualSize += c.taken
+	}
+	return nil
 }
 
 // besides returns the name of a file in the folder of another, without
 // simplifying either.
 func besides(name, other string) string {
+	if filepath.IsAbs(other) {
+		return other
+	}
 	return name[:strings.LastIndexByte(name, '/')+1] + other
 }
 
@@ -200,6 +231,11 @@ func (p *program) printInfo(images []*imageInfo, asJSON, wholeChain bool) error 
 // object returns the description as qemu-img's JSON has it, in its order.
 func (i *imageInfo) object() object {
 	var o object
+	children := make([]any, len(i.children))
+	for k := range i.children {
+		children[k] = i.children[k].object()
+	}
+	o.add("children", children)
 	if i.backing != nil && i.backing.Format != "" {
 		o.add("backing-filename-format", i.backing.Format)
 	}
@@ -227,9 +263,16 @@ func (i *imageInfo) object() object {
 	if i.Encrypted {
 		o.add("encrypted", true)
 	}
-	o.add("dirty-flag", i.Dirty)
+	if !withoutFlag[i.Format] {
+		o.add("dirty-flag", i.Dirty)
+	}
+	o.add("safety", i.safety.object())
 	return o
 }
+
+// withoutFlag has the formats that qemu-img knows too little of to say whether
+// they were closed cleanly.
+var withoutFlag = map[string]bool{"dmg": true, "parallels": true}
 
 func snapshotObject(s job.Snapshot) object {
 	var o object

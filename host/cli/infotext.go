@@ -29,7 +29,7 @@ func (i *imageInfo) human() string {
 	if i.ClusterSize > 0 {
 		line("cluster_size: %d", i.ClusterSize)
 	}
-	if i.Dirty {
+	if i.Dirty && !withoutFlag[i.Format] {
 		line("cleanly shut down: no")
 	}
 	if i.backing != nil {
@@ -54,6 +54,10 @@ func (i *imageInfo) human() string {
 		line("Format specific information:")
 		detailText(&b, detailObject(i.Details), 1)
 	}
+	for k := range i.children {
+		b.WriteString(i.children[k].human())
+	}
+	b.WriteString(i.safety.human())
 	return b.String()
 }
 

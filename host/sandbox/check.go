@@ -40,6 +40,9 @@ func checkInspection(i *job.Inspection) error {
 	if i.Resembles != "" && !formatName.MatchString(i.Resembles) {
 		return hostile("an image like format %q", safetext.Limit(i.Resembles, 40))
 	}
+	if len(i.Fault) > maxText {
+		return hostile("a fault of %d bytes", len(i.Fault))
+	}
 	if i.ClusterSize < 0 {
 		return hostile("cluster size %d", i.ClusterSize)
 	}

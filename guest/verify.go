@@ -1,0 +1,67 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+
+	"instar/disk"
+	"instar/job"
+)
+
+// verify returns what is wrong with the tables of an image and of its internal
+// snapshots, "" for nothing. Content is not read.
+func (s *server) verify(l job.Layer, image disk.Image) string {
+	info := image.Info()
+	if info.Refused != nil {
+		return info.Refused.Error()
+	}
+	if err := verifyRuns(image, info.ClusterSize); err != nil {
+		return err.Error()
+	}
+	l.Format = info.Format
+	for _, snapshot := range info.Snapshots {
+		l.Snapshot = snapshot.ID
+		image, err := s.open(l, "")
+		if err == nil {
+			err = verifyRuns(image, info.ClusterSize)
+		}
+		if err != nil {
+			return fmt.Sprintf("snapshot %q: %v", snapshot.ID, err)
+		}
+	}
+	return ""
+}
+
+// verifyRuns lists the runs of an image. What is stored must be there, but for
+// the end of the last unit of allocation.
+func verifyRuns(image disk.Image, unit int64) error {
+	var (
+		in  disk.File
+		end int64
+	)
+	unit = max(unit, disk.SectorSize)
+	for off := int64(0); off < image.Size(); {
+		e, err := image.Extent(off, image.Size()-off)
+		var missing *disk.MissingReferenceError
+		switch {
+		case errors.As(err, &missing):
+			return nil // that it is wanted is known
+		case err != nil:
+			return err
+		}
+		if e.Kind == disk.Data {
+			if e.File != in {
+				size, err := e.File.Size()
+				if err != nil {
+					return err
+				}
+				in, end = e.File, (size+unit-1)/unit*unit
+			}
+			if e.Offset > end-e.Length {
+				return fmt.Errorf("what is stored at offset %#x with length %#x reaches beyond the end of the file", e.Offset, e.Length)
+			}
+		}
+		off = e.End()
+	}
+	return nil
+}
