@@ -74,17 +74,17 @@ type Inspect struct {
 
 // An Inspection is what an image says about itself (see disk.Info).
 type Inspection struct {
-	Format      string      `json:"format"`
-	VirtualSize int64       `json:"virtual-size"`
-	ClusterSize int64       `json:"cluster-size,omitempty"`
-	Encrypted   bool        `json:"encrypted,omitempty"`
-	Compressed  bool        `json:"compressed,omitempty"`
-	Dirty       bool        `json:"dirty,omitempty"`
-	Refused     string      `json:"refused,omitempty"` // why content cannot be read
+	Format      string `json:"format"`
+	VirtualSize int64  `json:"virtual-size"`
+	ClusterSize int64  `json:"cluster-size,omitempty"`
+	Encrypted   bool   `json:"encrypted,omitempty"`
+	Compressed  bool   `json:"compressed,omitempty"`
+	Dirty       bool   `json:"dirty,omitempty"`
+	Refused     string `json:"refused,omitempty"` // why content cannot be read
 	// Fault is what Inspect.Verify found to be wrong with the image.
 	Fault      string      `json:"fault,omitempty"`
 	References []Reference `json:"references,omitempty"`
-	Identity    string      `json:"identity,omitempty"`
+	Identity   string      `json:"identity,omitempty"`
 	// Resembles is the format that the end of a file speaks for in which none was
 	// detected, so that it is taken for raw.
 	Resembles string     `json:"resembles,omitempty"`

@@ -23,6 +23,9 @@ func both(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	theirs := runIn(ts, "theirs", "qemu-img", args)
 	ours := runIn(ts, "ours", program.AsQemuImg(), args)
+	if args[0] == "info" {
+		ours.Stdout = program.AsInfo(ours.Stdout)
+	}
 	if ours != theirs {
 		ts.Fatalf("exit code %d, qemu-img %d\nstandard output %q\nqemu-img        %q\nstandard error %q\nqemu-img       %q",
 			ours.Code, theirs.Code, ours.Stdout, theirs.Stdout, ours.Stderr, theirs.Stderr)

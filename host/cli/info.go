@@ -59,12 +59,6 @@ names any other file or is not well-formed.`,
 		if err != nil {
 			return err
 		}
-		for _, i := range images {
-			if i.Resembles != "" {
-				p.say(fmt.Sprintf("note: '%s' ends like an image of format %s, and has no other sign of it: with -f %[2]s it is read as one",
-					safetext.Escape(i.name), i.Resembles))
-			}
-		}
 		if err := p.printInfo(images, how == "json", wholeChain); err != nil || !strict {
 			return err
 		}

@@ -56,7 +56,7 @@ func risks(i *job.Inspection) []string {
 	add(i.Dirty, "it was not closed cleanly")
 	add(i.Encrypted, "it is encrypted: what it holds cannot be seen without the passphrase")
 	add(len(i.Snapshots) > 0, fmt.Sprintf("it holds %d internal snapshots, whose content is not that of the disk", len(i.Snapshots)))
-	add(i.Resembles != "", "it ends like an image of format "+i.Resembles+", and is taken for raw")
+	add(i.Resembles != "", fmt.Sprintf("it ends like an image of format %s, and has no other sign of it: with -f %[1]s it is read as one", i.Resembles))
 	return list
 }
 

@@ -41,14 +41,14 @@ func Run(t testing.TB, name string, args ...string) string {
 		if err == nil {
 			return string(out)
 		}
-		if try == maxTries || !Unlucky(stderr.String()) {
+		if try == MaxTries || !Unlucky(stderr.String()) {
 			t.Fatalf("%s %q: %v\n%s", name, args, err, &stderr)
 		}
 	}
 }
 
-// maxTries is how often a command is run that fails for no fault of its own.
-const maxTries = 20
+// MaxTries is how often a command is run that fails for no fault of its own.
+const MaxTries = 20
 
 // Unlucky reports that qemu-img failed because the machine was busy: it measures
 // how long a key derivation takes, and gives up when it was interrupted.

@@ -98,7 +98,7 @@ func corpus() []specimen {
 	}
 	add("vmdk", "zeroed_grain=on", "3M")
 	add("vmdk", "compat6=on", "3M")
-	add("vmdk", "backing_file=base.vmdk,backing_fmt=vmdk", "")
+	add("vmdk", "backing_file=base.vmdk,backing_fmt=vmdk", "1M")
 	add("vmdk", "", "10G")
 	for _, size := range []string{"1", "1M", "127M", "1G", "200G"} {
 		for _, options := range []string{"subformat=dynamic", "subformat=fixed", "force_size=on"} {
@@ -114,20 +114,18 @@ func corpus() []specimen {
 		add("vhdx", "", size)
 	}
 	add("vdi", "static=on", "3M")
-	add("vdi", "preallocation=metadata", "3M")
 	for _, size := range []string{"512", "1M", "9G"} {
 		add("qcow", "", size)
 	}
-	add("qcow", "backing_file=base.raw", "1M")
-	add("qcow", "encrypt.format=aes,encrypt.key-secret=s", "1M")
+	add("qcow", "backing_file=base.raw,backing_fmt=raw", "1M")
 	for _, options := range []string{"", "cluster_size=64k", "cluster_size=2M"} {
 		for _, size := range []string{"1M", "1G"} {
 			add("parallels", options, size)
 		}
 	}
 	for _, options := range []string{
-		"", ",cipher-alg=aes-128", ",cipher-alg=aes-192,cipher-mode=cbc,ivgen-alg=plain64", ",cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256",
-		",hash-alg=sha1", ",hash-alg=sha512", ",cipher-mode=cbc,ivgen-alg=plain", ",cipher-mode=ecb,ivgen-alg=plain64",
+		"", ",cipher-alg=aes-128", ",cipher-mode=cbc,ivgen-alg=plain64", ",cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256",
+		",hash-alg=sha1", ",hash-alg=sha512", ",cipher-mode=cbc,ivgen-alg=plain", ",hash-alg=sha512,cipher-alg=aes-128",
 	} {
 		add("luks", "key-secret=s,iter-time=10"+options, "1M")
 	}
@@ -144,12 +142,17 @@ func TestInfoOfCorpus(t *testing.T) {
 		t.Fatal(err)
 	}
 	make := func(args []string) error {
-		c := exec.Command(qemu, args...)
-		c.Dir = dir
-		if out, err := c.CombinedOutput(); err != nil {
-			return fmt.Errorf("qemu-img %q: %v\n%s", args, err, out)
+		for try := 1; ; try++ {
+			c := exec.Command(qemu, args...)
+			c.Dir = dir
+			out, err := c.CombinedOutput()
+			if err == nil {
+				return nil
+			}
+			if try == testutil.MaxTries || !testutil.Unlucky(string(out)) {
+				return fmt.Errorf("qemu-img %q: %v\n%s", args, err, out)
+			}
 		}
-		return nil
 	}
 	for _, args := range [][]string{
 		{"create", "-q", "-f", "raw", "base.raw", "1M"},
@@ -183,7 +186,7 @@ func TestInfoOfCorpus(t *testing.T) {
 			}
 			args = append(args, s.name)
 			theirs := program.Run(t, dir, nil, qemu, args...)
-			ours := program.Run(t, dir, []string{"INSTAR_SANDBOX=none"}, program.AsQemuImg(), args...) // the quickest
+			ours := program.Run(t, dir, []string{"INSTAR_SANDBOX=jail"}, program.AsQemuImg(), args...)
 			if theirs.Code != 0 || ours.Code != 0 {
 				t.Errorf("%q: exit codes %d, %d: %s%s", s.steps[0], ours.Code, theirs.Code, ours.Stderr, theirs.Stderr)
 				return

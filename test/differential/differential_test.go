@@ -79,6 +79,9 @@ func (w two) diverge(t *testing.T, d *divergence, args ...string) {
 	t.Helper()
 	theirs := program.Run(t, w.theirs, nil, w.qemuImg, args...)
 	ours := program.Run(t, w.ours, w.env, program.AsQemuImg(), args...)
+	if args[0] == "info" {
+		ours.Stdout = program.AsInfo(ours.Stdout)
+	}
 	theirOut, ourOut := filepath.Join(w.theirs, "out"), filepath.Join(w.ours, "out")
 	defer os.Remove(theirOut)
 	defer os.Remove(ourOut)
