@@ -4,14 +4,16 @@ VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || \
 	echo "0.1.0-dev+$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)")
 PREFIX ?= /usr/local
 FUZZTIME ?= 10s
+SEED ?= $(shell date +%s)
+ROUNDS ?= 1000
 PACKAGES ?= ./...
 
 export CGO_ENABLED = 0
 
-.PHONY: help build demo test lint format bench fuzz man emulated install programs clean
+.PHONY: help build demo test lint format bench fuzz fuzz-diff man emulated install programs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 build: ## build ./instar, one static binary
 	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o instar ./cmd/instar
@@ -36,6 +38,9 @@ bench: build ## measure against qemu-img, cp and nbdcopy, and write docs/benchma
 
 fuzz: ## run every fuzz target for FUZZTIME each
 	@sh test/fuzz $(FUZZTIME)
+
+fuzz-diff: ## compare ROUNDS random command lines with qemu-img, from SEED on
+	INSTAR_SEED=$(SEED) INSTAR_ROUNDS=$(ROUNDS) go test -count 1 -timeout 12h -v -run 'TestRandom(Windows|Outputs)$$' ./test/differential
 
 man: build ## write the manual pages to ./man
 	./instar man man
