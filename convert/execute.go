@@ -166,7 +166,8 @@ type plan struct {
 	dense, overlay      bool
 	below               io.ReaderAt
 	last                disk.Extent // that the source told of
-	asStored            bool        // data is not looked at
+	end                 fileEnd
+	asStored            bool // data is not looked at
 }
 
 func newPlan(x Execution) (*plan, error) {
@@ -209,8 +210,8 @@ func (p *plan) extent(off, limit int64) (disk.Extent, error) {
 	if err != nil {
 		return e, &ReadError{at, err}
 	}
-	p.last = e
-	return e, nil
+	p.last = p.end.clip(e)
+	return p.last, nil
 }
 
 // Sizes of pieces in bytes.
