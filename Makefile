@@ -10,7 +10,7 @@ PACKAGES ?= ./...
 
 export CGO_ENABLED = 0
 
-.PHONY: help build demo test lint format bench fuzz fuzz-diff man emulated install programs clean
+.PHONY: help build demo test lint format bench fuzz fuzz-diff hostile man emulated install programs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ fuzz: ## run every fuzz target for FUZZTIME each
 
 fuzz-diff: ## compare ROUNDS random command lines with qemu-img, from SEED on
 	INSTAR_SEED=$(SEED) INSTAR_ROUNDS=$(ROUNDS) go test -count 1 -timeout 12h -v -run 'TestRandom(Windows|Outputs)$$' ./test/differential
+
+hostile: ## run every hostile image through every command behind every wall
+	INSTAR_HOSTILE=all go test -count=1 -timeout 30m ./test/hostile
 
 man: build ## write the manual pages to ./man
 	./instar man man
