@@ -46,8 +46,23 @@ func (s *settings) image(given string) (image, error) {
 
 // discover opens an image and all that it stands on, to be read.
 func (r *runner) discover(ctx context.Context, w *sandbox.Worker, i image, snapshot string) (*chain.Chain, error) {
-	c, err := chain.Discover(ctx, w, i.path, r.chainOptions(i, snapshot))
+	o := r.chainOptions(i, snapshot)
+	c, err := chain.Discover(ctx, w, i.path, o)
 	if err != nil {
+		return nil, i.rename(err)
+	}
+	if len(o.Secret) > 0 || !locked(c) {
+		return c, nil
+	}
+	switch r.passphrase, err = r.ask(ctx, i); {
+	case err != nil:
+		c.Close()
+		return nil, err
+	case len(r.passphrase) == 0:
+		return c, nil
+	}
+	c.Close()
+	if c, err = chain.Discover(ctx, w, i.path, r.chainOptions(i, snapshot)); err != nil {
 		return nil, i.rename(err)
 	}
 	return c, nil
@@ -73,7 +88,11 @@ func (r *runner) chainOptions(i image, snapshot string) chain.Options {
 	if c.MaxChainDepth != nil {
 		policy.MaxDepth = *c.MaxChainDepth
 	}
-	return chain.Options{Policy: policy, Format: i.format, Snapshot: snapshot, Secret: i.secret, ForceShare: r.settings.share}
+	secret := i.secret
+	if secret == nil {
+		secret = r.passphrase
+	}
+	return chain.Options{Policy: policy, Format: i.format, Snapshot: snapshot, Secret: secret, ForceShare: r.settings.share}
 }
 
 // readable returns why the content of a chain cannot be read, as when it is

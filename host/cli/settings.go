@@ -28,6 +28,7 @@ type settings struct {
 	format    formatValue
 	imageOpts bool
 	secrets   secrets
+	unlock    passphraseFlags
 }
 
 // wallValue is a flag that takes the name of a wall.
@@ -80,6 +81,7 @@ func (s *settings) add(f *pflag.FlagSet, formatName string) {
 // addShared adds the flags that a command has which reads an image perhaps.
 func (s *settings) addShared(f *pflag.FlagSet) {
 	f.Var(&s.secrets, "object", "define a passphrase: secret,id=ID,data=TEXT or secret,id=ID,file=NAME")
+	s.unlock.add(f)
 	s.addWall(f)
 	f.StringArrayVar(&s.allow, "allow-path", nil, "a folder in which images may name other files, besides their own (repeatable)")
 	f.BoolVar(&s.dataFile, "allow-data-file", false, "let an image keep its content in another file that it names")
@@ -98,8 +100,9 @@ func (s *settings) addWall(f *pflag.FlagSet) {
 // configuration files and the environment add to them.
 type runner struct {
 	*program
-	settings *settings
-	config   config.Config
+	settings   *settings
+	config     config.Config
+	passphrase []byte // of encrypted images; nil for none
 }
 
 // runner reads the configuration.
@@ -111,7 +114,11 @@ func (p *program) runner(s *settings) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &runner{program: p, settings: s, config: c}, nil
+	passphrase, err := s.unlock.read(p.getenv)
+	if err != nil {
+		return nil, err
+	}
+	return &runner{program: p, settings: s, config: c, passphrase: passphrase}, nil
 }
 
 // start starts the worker.
@@ -157,6 +164,7 @@ func (r *runner) sandboxOptions() (sandbox.Options, error) {
 // finish ends the worker, and tells what it cost if that was asked for.
 func (r *runner) finish(w *sandbox.Worker) {
 	w.Close()
+	clear(r.passphrase)
 	if !r.settings.verbose {
 		return
 	}

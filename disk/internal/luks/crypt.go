@@ -111,9 +111,12 @@ func (k *kdf) derive(passphrase []byte, size int) ([]byte, error) {
 		}
 		return pbkdf2.Key(h, string(passphrase), k.salt, int(k.iterations), size)
 	}
-	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 && k.memory<<10 > limit-spare/2 {
-		// The limit of the heap is five eighths of the worker's memory.
-		return nil, &MemoryError{Need: ((k.memory<<10+spare/2)/5*8 + spare) &^ (1<<20 - 1)}
+	// The limit of the heap is five eighths of the worker's memory. An image is
+	// opened twice, to be looked at and to be read, and what the first time took
+	// may not come free in one piece for the second.
+	need := 2*k.memory<<10 + 2*spare
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 && need > limit/5*8 {
+		return nil, &MemoryError{Need: need}
 	}
 	f := argon2.IDKey
 	if k.kind == "argon2i" {
