@@ -11,6 +11,7 @@ func (c *copier) compress(p *piece, content []byte, runs []run, placed func()) (
 		return Result{}, &WriteError{p.off, err}
 	}
 	<-p.turn
+	c.hashed(content)
 	var r Result
 	var plain, parts []part // of content, and of stored
 	for _, u := range units {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"math"
 	"math/bits"
@@ -55,6 +56,12 @@ type Execution struct {
 	SparseSize int64
 	// Sync has the output put on stable storage before Execute returns.
 	Sync bool
+	// Hash is fed the content of the output, all of it and in order, as a reader
+	// of the output will find it: what is left out of the output as well, zeros
+	// and what is below an Overlay. Nothing is left to the kernel then, and zeros
+	// are hashed one by one. nil computes nothing. When Execute fails, what Hash
+	// says is worth nothing.
+	Hash hash.Hash
 	// Rate bounds how many bytes a second are written; 0 does not.
 	Rate int64
 	// Workers bounds the number of pieces in flight; 0 is a good number.
@@ -70,6 +77,10 @@ type Result struct {
 	Copied    int64 // read and written
 	Offloaded int64 // moved by the kernel
 	Zeroed    int64 // left out, or zeroed without being written
+
+	// Size is the virtual size of the output in bytes, which some formats round
+	// up further than to 512; what was not asked for reads as zeros.
+	Size int64
 }
 
 // A ReadError says that content could not be read.
@@ -108,7 +119,7 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 	if err != nil {
 		return Result{}, &CreateError{err}
 	}
-	c := &copier{plan: p, writer: w, target: x.Target, unit: w.Unit()}
+	c := &copier{plan: p, writer: w, target: x.Target, unit: w.Unit(), hash: x.Hash}
 	if s, ok := w.(disk.Spreader); ok {
 		c.target = s.Content()
 	}
@@ -119,6 +130,11 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 	c.pacer.rate = x.Rate
 	if err := c.run(ctx, workers(x.Workers)); err != nil {
 		return Result{}, err
+	}
+	c.result.Size = p.size
+	if s, ok := w.(disk.Sizer); ok {
+		c.result.Size = s.Size()
+		c.hashedZeros(c.result.Size - p.size)
 	}
 	c.pacer.flush()
 	if err := w.Finish(); err != nil {
@@ -241,6 +257,7 @@ type copier struct {
 	writer     disk.Writer
 	compressor disk.Compressor // nil stores content as it is
 	encrypter  disk.Encrypter  // nil does not encrypt it
+	hash       hash.Hash       // of what the output shows; nil is none
 	target     disk.Target
 	unit       int64
 	block      int64 // in which zeros are looked for
@@ -358,18 +375,23 @@ func (c *copier) align(off int64) int64 {
 	return off - off%c.unit
 }
 
-// offloads reports whether the kernel is to copy what is stored as it is.
-func (c *copier) offloads() bool {
+// asIs reports whether what is stored as it is goes into the output without a
+// look at it.
+func (c *copier) asIs() bool {
 	return (c.dense || c.asStored) && c.compressor == nil && c.encrypter == nil
 }
+
+// offloads reports whether the kernel is to copy that.
+func (c *copier) offloads() bool { return c.asIs() && c.hash == nil }
 
 // most returns how long a piece of one extent may be.
 func (c *copier) most(e disk.Extent) int64 {
 	n := int64(bufferSize)
 	switch hole := e.Kind == disk.Zero || e.Kind == disk.Unallocated; {
-	case hole && !c.dense:
+	case c.showsBelow(e.Kind): // it is read
+	case hole && !c.dense && c.hash == nil:
 		return math.MaxInt64
-	case hole && c.compressor == nil:
+	case hole && (!c.dense || c.compressor == nil):
 		n = zeroSize
 	case e.Kind == disk.Data && c.offloads() && !c.noOffload.isSet() && c.pacer.rate == 0:
 		n = offloadSize
@@ -377,9 +399,13 @@ func (c *copier) most(e disk.Extent) int64 {
 	return max(n/c.unit, 1) * c.unit
 }
 
-// work deals with a piece. Whatever happens, the next one gets its turn.
+// work deals with a piece. Whatever happens, the next one gets its turn, and not
+// before this one had it: one at a time uses the writer and the hash.
 func (c *copier) work(p *piece) {
-	placed := sync.OnceFunc(func() { close(p.placed) })
+	placed := sync.OnceFunc(func() {
+		<-p.turn
+		close(p.placed)
+	})
 	defer placed()
 	if c.hasFailed(p.number) {
 		return
@@ -401,12 +427,13 @@ func (c *copier) work(p *piece) {
 	c.done(p.length, r)
 }
 
-// hole deals with a piece that reads as zeros.
+// hole deals with a piece that reads as zeros, or as what is below.
 func (c *copier) hole(p *piece, placed func()) (Result, error) {
-	<-p.turn
 	if c.overlay && p.whole(disk.Unallocated) {
-		return Result{Zeroed: p.length}, nil
+		return c.leave(p)
 	}
+	<-p.turn
+	c.hashedZeros(p.length)
 	err := c.writer.Zero(p.off, p.length)
 	if err == nil {
 		return Result{Zeroed: p.length}, nil
@@ -520,13 +547,14 @@ func (c *copier) move(p *piece, placed func()) (Result, error) {
 		return Result{}, err
 	}
 	runs := []run{{end: p.length}}
-	if !c.dense {
+	if !c.dense && !(c.asIs() && p.whole(disk.Data)) {
 		runs = findZeros(content, p.off, c.block, c.sparse)
 	}
 	if c.compressor != nil {
 		return c.compress(p, content, runs, placed)
 	}
 	<-p.turn
+	c.hashed(content)
 	var r Result
 	var parts []part
 	for _, run := range runs {

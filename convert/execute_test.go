@@ -3,6 +3,7 @@ package convert_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"sync"
@@ -178,6 +179,10 @@ func TestAnyWindow(t *testing.T) {
 		x.Options.Zeroed = rapid.Bool().Draw(t, "zeroed")
 		x.SparseSize = rapid.SampledFrom([]int64{0, 512, 65536}).Draw(t, "S")
 		x.Workers = rapid.IntRange(0, 5).Draw(t, "workers")
+		h := sha256.New()
+		if rapid.Bool().Draw(t, "hash") {
+			x.Hash = h
+		}
 		last, total := int64(-1), int64(-1)
 		x.Progress = func(done, all int64) {
 			if done <= last || done > all {
@@ -191,6 +196,9 @@ func TestAnyWindow(t *testing.T) {
 		}
 		if !bytes.Equal(m.p, want) {
 			t.Fatalf("output of %d bytes differs from %d", len(m.p), len(want))
+		}
+		if sum := sha256.Sum256(m.p); x.Hash != nil && [32]byte(h.Sum(nil)) != sum {
+			t.Fatal("what was hashed is not what was written")
 		}
 		if n := r.Copied + r.Offloaded + r.Zeroed; n != int64(len(want)) {
 			t.Fatalf("%+v are not %d bytes", r, len(want))

@@ -67,7 +67,7 @@ func write(t testing.TB, format string, content []byte, x convert.Execution) str
 }
 
 // writeTo writes content as an image into a file that may be there.
-func writeTo(t testing.TB, name, format string, content []byte, x convert.Execution) {
+func writeTo(t testing.TB, name, format string, content []byte, x convert.Execution) convert.Result {
 	t.Helper()
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -87,9 +87,11 @@ func writeTo(t testing.TB, name, format string, content []byte, x convert.Execut
 		t.Fatal(err)
 	}
 	x.Create, x.Target = how.Create, file{f}
-	if _, err := convert.Execute(context.Background(), x); err != nil {
+	r, err := convert.Execute(context.Background(), x)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return r
 }
 
 // readBack reads an image with our own reader.
@@ -99,14 +101,7 @@ func readBack(t testing.TB, format, name string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	how, err := all.Registry().Lookup(format)
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := how.Open(disk.NewFile(bytes.NewReader(p), int64(len(p))), disk.OpenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	image := openImage(t, format, p, nil)
 	content := make([]byte, image.Size())
 	if n, err := image.ReadAt(content, 0); n < len(content) {
 		t.Fatal(err)

@@ -69,6 +69,14 @@ type Encrypter interface {
 	Encrypt(p []byte, off, at int64)
 }
 
+// A Sizer is a Writer of an image whose virtual size is another than Create was
+// asked for: rounded up, to what the format has.
+type Sizer interface {
+	Writer
+	// Size returns the virtual size of the image in bytes.
+	Size() int64
+}
+
 // WriterOptions are what the creation of an image depends on besides its size.
 type WriterOptions struct {
 	// Dense has the space of the whole disk allocated: runs of zeros are

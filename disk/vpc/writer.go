@@ -30,6 +30,10 @@ type layout struct {
 	existing bool
 }
 
+// Size implements [disk.Sizer]: a geometry has room for what was asked for, or
+// for more.
+func (l *layout) Size() int64 { return l.size }
+
 // A fixedWriter has nothing to lay out but a footer: content goes where it is.
 type fixedWriter struct{ layout }
 

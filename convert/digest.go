@@ -1,0 +1,78 @@
+package convert
+
+import (
+	"context"
+	"hash"
+
+	"instar/disk"
+)
+
+// Digest feeds the first size bytes, a multiple of disk.SectorSize, of the
+// content of d to h, in order; what d does not have is zeros. What is stored is
+// read ahead, as for a copy. progress may be nil; see [Execution]. The error is
+// a *ReadError or ctx's, and what h says then is worth nothing.
+func Digest(ctx context.Context, d disk.Disk, size int64, h hash.Hash, progress func(done, total int64)) error {
+	_, err := Execute(ctx, Execution{
+		Source: d, OutputSize: &size, Hash: h, Progress: progress,
+		Create: func(disk.Target, int64, disk.WriterOptions) (disk.Writer, error) { return nowhere{}, nil },
+		Target: nowhere{},
+	})
+	return err
+}
+
+// nowhere is a Writer and Target that keeps nothing.
+type nowhere struct{}
+
+// Unit is what small extents are gathered in.
+func (nowhere) Unit() int64 { return 64 << 10 }
+
+func (nowhere) Place(off, n int64) (at, placed int64, err error)              { return off, n, nil }
+func (nowhere) Zero(int64, int64) error                                       { return nil }
+func (nowhere) Finish() error                                                 { return nil }
+func (nowhere) WriteAt(p []byte, _ int64) (int, error)                        { return len(p), nil }
+func (nowhere) Truncate(int64) error                                          { return nil }
+func (nowhere) CopyFrom(_ disk.File, _, _, n int64) (copied int64, err error) { return n, nil }
+func (nowhere) Sync() error                                                   { return nil }
+
+// hashed has the next piece of content hashed. The caller has its turn.
+func (c *copier) hashed(content []byte) {
+	if c.hash != nil {
+		c.hash.Write(content) // never fails: see package hash
+	}
+}
+
+// hashedZeros has the next n bytes hashed, which are zeros.
+func (c *copier) hashedZeros(n int64) {
+	if c.hash == nil {
+		return
+	}
+	for n > 0 {
+		part := zeros[:min(n, int64(len(zeros)))]
+		c.hashed(part)
+		n -= int64(len(part))
+	}
+}
+
+// showsBelow reports whether what is below the output has to be read to know
+// what the output shows in a run of that kind.
+func (c *copier) showsBelow(k disk.Kind) bool {
+	return c.hash != nil && c.overlay && c.below != nil && k == disk.Unallocated
+}
+
+// leave leaves a piece to what is below the output.
+func (c *copier) leave(p *piece) (Result, error) {
+	if !c.showsBelow(disk.Unallocated) {
+		<-p.turn
+		c.hashedZeros(p.length)
+		return Result{Zeroed: p.length}, nil
+	}
+	buf := c.buffers.Get().(*[]byte)
+	defer c.buffers.Put(buf)
+	content := (*buf)[:p.length]
+	if err := disk.ReadStored(c.below, content, p.off); err != nil {
+		return Result{}, &ReadError{p.off, err}
+	}
+	<-p.turn
+	c.hashed(content)
+	return Result{Zeroed: p.length}, nil
+}
