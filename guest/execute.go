@@ -23,7 +23,11 @@ func (s *server) execute(x *job.Execution) (*job.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &job.Message{Result: &job.Result{Copied: r.Copied, Offloaded: r.Offloaded, Zeroed: r.Zeroed}}, nil
+	result := &job.Result{Copied: r.Copied, Offloaded: r.Offloaded, Zeroed: r.Zeroed}
+	if e.Hash != nil {
+		result.Digest = &job.Digest{Sum: e.Hash.Sum(nil), Size: r.Size}
+	}
+	return &job.Message{Result: result}, nil
 }
 
 func (s *server) progress(done, total int64) {
@@ -118,6 +122,10 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		return e, err
 	}
 	t.keeps = x.Output.Existing
+	h, err := newHash(x.Hash)
+	if err != nil {
+		return e, err
+	}
 	o := options(x.Output)
 	for _, f := range x.Output.Files {
 		t, err := s.target(f.ID, f.Direct)
@@ -138,6 +146,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		Offload:    x.Offload,
 		SparseSize: x.SparseSize,
 		Sync:       x.Sync,
+		Hash:       h,
 		Rate:       x.Rate,
 		Workers:    x.Workers,
 		Progress:   s.progress,

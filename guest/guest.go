@@ -80,6 +80,8 @@ func (s *server) handle(m *job.Message, fd int) *job.Message {
 		return answer(func() (*job.Message, error) { return s.inspect(m.Inspect) })
 	case m.Compare != nil:
 		return answer(func() (*job.Message, error) { return s.compare(m.Compare) })
+	case m.Sum != nil:
+		return answer(func() (*job.Message, error) { return s.sum(m.Sum) })
 	case m.Execute != nil:
 		return answer(func() (*job.Message, error) { return s.execute(m.Execute) })
 	}

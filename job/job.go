@@ -14,6 +14,7 @@ type Message struct {
 	Inspect *Inspect   `json:"inspect,omitempty"`
 	Execute *Execution `json:"execute,omitempty"`
 	Compare *Compare   `json:"compare,omitempty"`
+	Sum     *Sum       `json:"sum,omitempty"`
 
 	// Guest to host. Hello comes once, first. Each job is answered by any
 	// number of Progress and Warning messages, and then by its result or an
@@ -24,6 +25,7 @@ type Message struct {
 	Inspection *Inspection `json:"inspection,omitempty"`
 	Result     *Result     `json:"result,omitempty"`
 	Comparison *Comparison `json:"comparison,omitempty"`
+	Digest     *Digest     `json:"digest,omitempty"`
 	Error      *Error      `json:"error,omitempty"`
 }
 
@@ -143,6 +145,9 @@ type Execution struct {
 	SparseSize int64 `json:"sparse-size,omitempty"`
 	// Sync has the output put on stable storage before the result is sent.
 	Sync bool `json:"sync,omitempty"`
+	// Hash has the digest of what the output shows computed on the way; empty is
+	// none.
+	Hash Hash `json:"hash,omitempty"`
 	// Rate bounds how many bytes a second are written; 0 does not.
 	Rate int64 `json:"rate,omitempty"`
 	// Salvage takes sectors that cannot be read for zeros, with a Warning each.
@@ -267,4 +272,7 @@ type Result struct {
 	Copied    int64 `json:"copied"`    // read into the guest and written
 	Offloaded int64 `json:"offloaded"` // moved by the kernel (copy_file_range)
 	Zeroed    int64 `json:"zeroed"`    // left out or zeroed without being read
+	// Digest is that of the output's whole content, but for what lies behind the
+	// copy in a file or device that was there; nil if none was asked for.
+	Digest *Digest `json:"digest,omitempty"`
 }

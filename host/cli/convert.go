@@ -27,6 +27,7 @@ type convertOptions struct {
 	show             progressValue
 	quiet            bool
 	fixed            reproducible
+	integrity        integrity
 	output           stringValue
 	options          optionsValue
 	snapshot         snapshotValue
@@ -84,6 +85,7 @@ the output is replaced when the copy is complete, and not before.`,
 	f.BoolVar(&o.skipBad, "skip-broken-bitmaps", false, "leave broken bitmaps out")
 	f.BoolVar(&o.targetImageOpts, "target-image-opts", false, "the output's name is options")
 	o.show.add(f, &o.quiet)
+	o.integrity.add(f)
 	o.fixed.add(f)
 	o.settings.add(f, "source-format")
 	return p.own(c, func(ctx context.Context, args []string) error { return p.convert(ctx, o, args) })
@@ -210,7 +212,7 @@ func (r *runner) convert(ctx context.Context, o *convertOptions, inputs []string
 		return err
 	}
 	defer r.finish(w)
-	c := &copying{runner: r, worker: w, name: out, fixed: o.fixed, quiet: o.quiet, progress: r.newProgress(o.show, o.quiet)}
+	c := &copying{runner: r, worker: w, name: out, fixed: o.fixed, integrity: o.integrity, quiet: o.quiet, progress: r.newProgress(o.show, o.quiet)}
 	c.texts = texts{
 		create: "error while converting " + safetext.Escape(o.output.s),
 		read:   func(off int64) string { return fmt.Sprintf("error while reading at byte %d", off) },

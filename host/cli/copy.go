@@ -32,6 +32,7 @@ type copying struct {
 	options   output.Options
 	direct    bool // the output is written past the page cache
 	fixed     reproducible
+	integrity integrity
 	execution job.Execution
 	texts     texts
 	progress  *progress
@@ -161,7 +162,8 @@ func (c *copying) run(ctx context.Context) (err error) {
 	if c.filled != nil {
 		update = nil // what is there is not what was asked for
 	}
-	_, err = c.worker.Execute(ctx, &c.execution, update, c.warn)
+	c.execution.Hash = c.integrity.digest.Hash
+	result, err := c.worker.Execute(ctx, &c.execution, update, c.warn)
 	if err != nil {
 		c.progress.leave()
 		return c.explain(err)
@@ -177,7 +179,7 @@ func (c *copying) run(ctx context.Context) (err error) {
 		return err
 	}
 	c.progress.end()
-	return nil
+	return c.tellDigest(result.Digest)
 }
 
 // grantOutput hands the files of the output to the worker.

@@ -19,6 +19,7 @@ func (p *program) ddCommand() *cobra.Command {
 		show  progressValue
 		quiet bool
 		fixed reproducible
+		check integrity
 	)
 	c := &cobra.Command{
 		Use:   "dd [OPTIONS] if=IN of=OUT [bs=N] [count=N] [skip=N]",
@@ -39,6 +40,7 @@ stood under its name is replaced then, and not before.`,
 	f := c.Flags()
 	f.StringVarP(&out, "output-format", "O", dd.DefaultOutputFormat, "format of the output")
 	show.add(f, &quiet)
+	check.add(f)
 	fixed.add(f)
 	s.add(f, "format")
 	return p.own(c, func(ctx context.Context, args []string) error {
@@ -51,17 +53,17 @@ stood under its name is replaced then, and not before.`,
 		if err != nil {
 			return err
 		}
-		return r.dd(ctx, operands, fixed, p.newProgress(show, quiet))
+		return r.dd(ctx, operands, fixed, check, p.newProgress(show, quiet))
 	})
 }
 
-func (r *runner) dd(ctx context.Context, o dd.Operands, fixed reproducible, show *progress) error {
+func (r *runner) dd(ctx context.Context, o dd.Operands, fixed reproducible, check integrity, show *progress) error {
 	w, err := r.start(ctx)
 	if err != nil {
 		return err
 	}
 	defer r.finish(w)
-	c := &copying{runner: r, worker: w, name: o.Output, fixed: fixed, progress: show, texts: texts{
+	c := &copying{runner: r, worker: w, name: o.Output, fixed: fixed, integrity: check, progress: show, texts: texts{
 		create: "error while creating output image",
 		read:   func(int64) string { return "error while reading from input image file" },
 		write:  func(int64) string { return "error while writing to output image file" },

@@ -101,9 +101,28 @@ func checkProgress(p *job.Progress) error {
 	return nil
 }
 
-func checkResult(r *job.Result) error {
-	if r.Copied < 0 || r.Offloaded < 0 || r.Zeroed < 0 {
+// checkResult refuses what cannot come of an execution, which was to compute a
+// digest unless hash is empty.
+func checkResult(r *job.Result, hash job.Hash) error {
+	switch {
+	case r.Copied < 0 || r.Offloaded < 0 || r.Zeroed < 0:
 		return hostile("result %+v", *r)
+	case hash == "" && r.Digest != nil:
+		return hostile("a digest that nobody asked for")
+	case hash == "":
+		return nil
+	case r.Digest == nil:
+		return hostile("no digest")
+	}
+	return checkDigest(r.Digest)
+}
+
+func checkDigest(d *job.Digest) error {
+	switch {
+	case len(d.Sum) != job.DigestSize:
+		return hostile("a digest of length %d", len(d.Sum))
+	case d.Size < 0 || d.Size > math.MaxInt64-511 || d.Size%512 != 0:
+		return hostile("the digest of %d bytes", d.Size)
 	}
 	return nil
 }

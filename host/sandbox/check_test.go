@@ -20,6 +20,8 @@ func FuzzAnswer(f *testing.F) {
 		{Error: &job.Error{Kind: job.ErrOpen, Message: "a\x1b[31mb", Errno: 5}},
 		{Progress: &job.Progress{Done: 1, Total: 2}},
 		{Result: &job.Result{Copied: 1}},
+		{Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 32), Size: 512}}},
+		{Digest: &job.Digest{Sum: []byte{1}, Size: 1}},
 		{Comparison: &job.Comparison{Offset: -1}},
 		{Comparison: &job.Comparison{Offset: 512, Failure: &job.Error{Kind: job.ErrRead, Message: "a"}}},
 		{Hello: &job.Hello{}},
@@ -47,6 +49,10 @@ func FuzzAnswer(f *testing.F) {
 		case m.Progress != nil && checkProgress(m.Progress) == nil:
 			if p := m.Progress; p.Done < 0 || p.Done > p.Total {
 				t.Errorf("%+v went through", p)
+			}
+		case m.Digest != nil && checkDigest(m.Digest) == nil:
+			if d := m.Digest; len(d.Sum) != job.DigestSize || d.Size < 0 || d.Size%512 != 0 {
+				t.Errorf("%+v went through", d)
 			}
 		case m.Comparison != nil && checkComparison(m.Comparison) == nil:
 			if c := m.Comparison; c.Offset < -1 || (c.Offset < 0 && c.Failure != nil) {

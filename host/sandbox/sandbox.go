@@ -315,7 +315,7 @@ func (w *Worker) Execute(ctx context.Context, e *job.Execution, progress func(jo
 	if err != nil {
 		return nil, err
 	}
-	if err := checkResult(m.Result); err != nil {
+	if err := checkResult(m.Result, e.Hash); err != nil {
 		return nil, w.end(err)
 	}
 	return m.Result, nil
@@ -340,6 +340,27 @@ func (w *Worker) Compare(ctx context.Context, c *job.Compare, progress func(job.
 		m.Comparison.Failure = cleanError(m.Comparison.Failure)
 	}
 	return m.Comparison, nil
+}
+
+// Sum has the worker compute the digest of what an image shows. progress, which
+// may be nil, is told how far it has come.
+func (w *Worker) Sum(ctx context.Context, s *job.Sum, progress func(job.Progress)) (*job.Digest, error) {
+	m, err := w.call(ctx, w.options.Timeout, &job.Message{Sum: s}, func(m *job.Message) bool {
+		if m.Progress != nil && progress != nil {
+			progress(*m.Progress)
+		}
+		return m.Digest != nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDigest(m.Digest); err != nil {
+		return nil, w.end(err)
+	}
+	if m.Digest.Size != s.Size {
+		return nil, w.end(hostile("the digest of %d bytes in place of %d", m.Digest.Size, s.Size))
+	}
+	return m.Digest, nil
 }
 
 // call sends a job and receives until final says that its answer has come.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,6 +112,31 @@ var scripts = map[string]func(c *job.Conn, fd int){
 	},
 }
 
+// digests are what a worker answers to the question for a digest of 512 bytes.
+var digests = map[job.Hash]*job.Message{
+	"honest":       {Digest: &job.Digest{Sum: make([]byte, 32), Size: 512}},
+	"none":         {Digest: &job.Digest{Size: 512}},
+	"short":        {Digest: &job.Digest{Sum: make([]byte, 31), Size: 512}},
+	"long":         {Digest: &job.Digest{Sum: make([]byte, 1<<18), Size: 512}},
+	"of more":      {Digest: &job.Digest{Sum: make([]byte, 32), Size: 1024}},
+	"a result":     {Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 32), Size: 512}}},
+	"an error":     {Error: &job.Error{Kind: job.ErrRead, Message: "a\x1bb"}},
+	"bad progress": {Progress: &job.Progress{Done: 513, Total: 512}},
+}
+
+// results are what a worker answers to the wish for a copy with a digest.
+var results = map[job.Hash]*job.Message{
+	"honest":        {Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 32), Size: 512}}},
+	"empty":         {Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 32)}}},
+	"none":          {Result: &job.Result{}},
+	"short":         {Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 31)}}},
+	"negative":      {Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 32), Size: -512}}},
+	"odd":           {Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 32), Size: 511}}},
+	"huge":          {Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 32), Size: math.MaxInt64 - 1}}},
+	"only a digest": {Digest: &job.Digest{Sum: make([]byte, 32), Size: 512}},
+	"":              {Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 32), Size: 512}}}, // not asked for
+}
+
 func frame(body string) {
 	unix.Write(3, append(binary.LittleEndian.AppendUint32(nil, uint32(len(body))), body...))
 }
@@ -130,6 +156,10 @@ func playWorker() int {
 			fds[m.Grant.ID] = fd
 		case m.Inspect != nil:
 			scripts[m.Inspect.Format](c, fds[m.Inspect.ID])
+		case m.Sum != nil:
+			c.Send(digests[m.Sum.Hash], -1)
+		case m.Execute != nil:
+			c.Send(results[m.Execute.Hash], -1)
 		}
 	}
 }
@@ -224,6 +254,31 @@ func TestInspect(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What a worker says is a digest has to be one, and of what was asked for.
+func TestDigestsAreChecked(t *testing.T) { eachWall(t, testDigestsAreChecked) }
+
+func testDigestsAreChecked(t *testing.T, wall Wall) {
+	check := func(what string, err error, honest bool) {
+		var e *job.Error
+		switch {
+		case honest && err == nil:
+		case errors.As(err, &e) && e.Message == `a\x1bb`:
+		case honest, !errors.Is(err, errHostile):
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for hash := range digests {
+		w := startTest(t, Options{Wall: wall})
+		_, err := w.Sum(context.Background(), &job.Sum{Hash: hash, Size: 512}, nil)
+		check("a digest: "+string(hash), err, hash == "honest")
+	}
+	for hash := range results {
+		w := startTest(t, Options{Wall: wall})
+		_, err := w.Execute(context.Background(), &job.Execution{Hash: hash}, nil, nil)
+		check("a copy: "+string(hash), err, hash == "honest" || hash == "empty")
 	}
 }
 
