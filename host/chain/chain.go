@@ -115,6 +115,38 @@ func (c *Chain) Input() job.Input {
 	return in
 }
 
+// Below returns what the image stands on as a chain, which needs no closing of
+// its own; nil is nothing.
+func (c *Chain) Below() *Chain {
+	if len(c.Layers) == 1 {
+		return nil
+	}
+	return &Chain{Layers: c.Layers[1:], secret: c.secret}
+}
+
+// InputFor hands the chain to another worker than the one that inspected it,
+// and returns it as a job for that one names it.
+func (c *Chain) InputFor(w Inspector) (job.Input, error) {
+	in := c.Input()
+	for i, l := range c.Layers {
+		var err error
+		if in.Layers[i].ID, err = w.Grant(l.File, job.Read, 0); err != nil {
+			return in, err
+		}
+		in.Layers[i].Files = make([]int, len(l.Files))
+		for k, f := range l.Files {
+			in.Layers[i].Files[k] = -1
+			if f == nil {
+				continue
+			}
+			if in.Layers[i].Files[k], err = w.Grant(f, job.Read, 0); err != nil {
+				return in, err
+			}
+		}
+	}
+	return in, nil
+}
+
 // Files returns every file of the chain. An output must be none of them.
 func (c *Chain) Files() []*os.File {
 	var files []*os.File

@@ -36,6 +36,7 @@ type program struct {
 	version        string
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	worker         string // what is started as the worker; "" is this program
 }
 
 // A signalError says that a signal asked the program to end.

@@ -423,7 +423,7 @@ func (c *copying) standOn(ctx context.Context, source *chain.Chain) (*chain.Chai
 		return nil, err
 	}
 	below := in.Input()
-	c.execution.Overlay, c.execution.Below = true, &below
+	c.execution.Overlay, c.execution.Below, c.below = true, &below, in
 	c.execution.Inputs[0].Above = layersAbove(source, in)
 	return in, nil
 }

@@ -37,6 +37,7 @@ type copying struct {
 	texts     texts
 	progress  *progress
 	opened    []*chain.Chain // what the output must be no part of
+	below     *chain.Chain   // what the output stands on; nil is nothing
 	quiet     bool           // says nothing of sectors that cannot be read
 	skipped   []string       // bitmaps that are not copied
 	extra     int64          // bytes that the output may take besides what its size asks for
@@ -157,12 +158,23 @@ func (c *copying) run(ctx context.Context) (err error) {
 	if err := c.grantOutput(out, extra); err != nil {
 		return err
 	}
+	var reading *reading
+	if c.integrity.verify {
+		if reading, err = c.openReading(out, extra); err != nil {
+			return err
+		}
+		defer reading.close()
+	}
 	c.progress.begin()
 	update := c.progress.update
+	if reading != nil {
+		update = c.progress.first
+	}
 	if c.filled != nil {
 		update = nil // what is there is not what was asked for
 	}
-	c.execution.Hash = c.integrity.digest.Hash
+	c.execution.Hash = c.integrity.hash()
+	c.execution.Sync = c.execution.Sync || c.integrity.verify
 	result, err := c.worker.Execute(ctx, &c.execution, update, c.warn)
 	if err != nil {
 		c.progress.leave()
@@ -170,6 +182,9 @@ func (c *copying) run(ctx context.Context) (err error) {
 	}
 	if c.filled != nil {
 		err = c.filled()
+	}
+	if err == nil && reading != nil {
+		err = c.verify(ctx, reading, result.Digest)
 	}
 	if err == nil {
 		err = out.Commit()

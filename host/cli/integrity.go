@@ -14,10 +14,20 @@ import (
 // integrity are the flags that say how a copy is made sure of.
 type integrity struct {
 	digest digestValue
+	verify bool
 }
 
 func (i *integrity) add(f *pflag.FlagSet) {
 	f.Var(&i.digest, "digest", "print the digest of the content of the output, computed on the way: sha256 or blake3")
+	f.BoolVar(&i.verify, "verify", false, "read the output back before it is put in place, and fail if its content is not what was written")
+}
+
+// hash returns what is to be computed on the way; "" is nothing.
+func (i *integrity) hash() job.Hash {
+	if i.digest.Hash == "" && i.verify {
+		return job.BLAKE3 // nobody sees it, and it is the faster one
+	}
+	return i.digest.Hash
 }
 
 // digestValue is the flag --digest.

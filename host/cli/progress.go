@@ -126,6 +126,14 @@ func (s *progress) update(p job.Progress) {
 	}
 }
 
+// first and second are update for the halves of a copy that is read back: as
+// many bytes are written as are read.
+func (s *progress) first(p job.Progress) { s.update(job.Progress{Done: p.Done / 2, Total: p.Total}) }
+
+func (s *progress) second(p job.Progress) {
+	s.update(job.Progress{Done: p.Total/2 + p.Done/2, Total: p.Total})
+}
+
 func (s *progress) set(percent float64, p job.Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

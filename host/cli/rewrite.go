@@ -64,8 +64,8 @@ func (c *copying) layOutAs(old *chain.Chain) error {
 		c.execution.Inputs[k].Solid = true
 	}
 	if len(old.Layers) > 1 {
-		below := old.Input()
-		below.Layers = below.Layers[1:]
+		c.below = old.Below()
+		below := c.below.Input()
 		c.execution.Overlay, c.execution.Below = true, &below
 	}
 	if top.VirtualSize > c.size {

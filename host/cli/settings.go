@@ -133,7 +133,7 @@ func (r *runner) start(ctx context.Context) (*sandbox.Worker, error) {
 // sandboxOptions says which worker to start: flags count more than the
 // environment, and that more than the configuration.
 func (r *runner) sandboxOptions() (sandbox.Options, error) {
-	o := sandbox.Options{Warn: r.say}
+	o := sandbox.Options{Warn: r.say, Executable: r.worker}
 	s := r.settings
 	for _, name := range []string{string(s.wall.Wall), r.getenv("INSTAR_SANDBOX"), r.config.Sandbox.Wall} {
 		if name == "" {
@@ -165,11 +165,16 @@ func (r *runner) sandboxOptions() (sandbox.Options, error) {
 func (r *runner) finish(w *sandbox.Worker) {
 	w.Close()
 	clear(r.passphrase)
+	r.tellReport("", w)
+}
+
+// tellReport tells what an ended worker cost, if that was asked for.
+func (r *runner) tellReport(prefix string, w *sandbox.Worker) {
 	if !r.settings.verbose {
 		return
 	}
 	for _, line := range w.Report().Lines() {
-		r.say(line)
+		r.say(prefix + line)
 	}
 }
 

@@ -14,12 +14,25 @@ import (
 // Direct opens what f is open on once more, for access (unix.O_WRONLY or
 // O_RDONLY) past the page cache. The error has qemu's text.
 func Direct(f *os.File, access int) (*os.File, error) {
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), access|unix.O_DIRECT|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	direct, err := Reopen(f, access|unix.O_DIRECT)
 	if err != nil {
 		return nil, noDirect(f, err)
 	}
+	return direct, nil
+}
+
+// Reopen opens what f is open on once more, with the flags of open(2).
+func Reopen(f *os.File, flags int) (*os.File, error) {
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), flags|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
+
+// Forget drops what is in the page cache of a file and on stable storage as
+// well, so that reading it asks the disk. Where that cannot be, nothing is lost.
+func Forget(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
 
 // SetDirect has what is read by f come past the page cache from now on.
 func SetDirect(f *os.File) error {

@@ -96,6 +96,11 @@ func (f *File) Direct() (*os.File, error) {
 	return localfile.Direct(f.file, unix.O_WRONLY)
 }
 
+// Reread opens the file once more, for reading it back.
+func (f *File) Reread() (*os.File, error) {
+	return localfile.Reopen(f.file, unix.O_RDONLY)
+}
+
 // InPlace reports that the file is written under its own name, so that others
 // can see it before it is complete.
 func (f *File) InPlace() bool { return f.temp == "" }
