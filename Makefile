@@ -40,7 +40,7 @@ fuzz: ## run every fuzz target for FUZZTIME each
 	@sh test/fuzz $(FUZZTIME)
 
 fuzz-diff: ## compare ROUNDS random command lines with qemu-img, from SEED on
-	INSTAR_SEED=$(SEED) INSTAR_ROUNDS=$(ROUNDS) go test -count 1 -timeout 12h -v -run 'TestRandom(Windows|Outputs)$$' ./test/differential
+	INSTAR_SEED=$(SEED) INSTAR_ROUNDS=$(ROUNDS) go test -count 1 -timeout 12h -v -run 'TestRandom(Windows|Trials)$$' ./test/differential
 
 hostile: ## run every hostile image through every command behind every wall
 	INSTAR_HOSTILE=all go test -count=1 -timeout 30m ./test/hostile

@@ -96,6 +96,7 @@ func (p *program) create(ctx context.Context, o *createOptions, args []string) e
 	}
 	defer r.finish(w)
 	c := &copying{runner: r, worker: w, name: o.name, fixed: o.fixed, progress: r.newProgress(progressValue{}, true)}
+	defer func() { closeAll(c.opened) }() // the backing file, if there is one
 	c.texts.write = func(int64) string { return "error while writing" }
 	c.texts.read = c.texts.write // nothing is read
 	err = c.newImage(ctx, o)
@@ -216,14 +217,14 @@ func (c *copying) sizeFromBacking(ctx context.Context, o *createOptions) error {
 	if err != nil {
 		return &hintError{text: err.Error(), more: "Could not open backing image.\n"}
 	}
-	defer in.Close()
+	c.opened = append(c.opened, in)
 	if !formatted {
 		return &hintError{
 			text: "Backing file specified without backing format",
 			more: fmt.Sprintf("Detected format of %s.", in.Top().Inspection.Format),
 		}
 	}
-	if err := c.refuseSame([]*chain.Chain{in}); err != nil {
+	if err := c.refuseInput(c.name); err != nil {
 		return err
 	}
 	if c.size < 0 {

@@ -10,6 +10,7 @@ import (
 	"instar/dd"
 	"instar/host/output"
 	"instar/internal/safetext"
+	"instar/job"
 )
 
 func (p *program) ddCommand() *cobra.Command {
@@ -86,8 +87,9 @@ func (r *runner) dd(ctx context.Context, o dd.Operands, fixed reproducible, chec
 	c.execution.Sync = true
 	c.execution.Output.Format = c.format
 	c.created = func(*output.File) error {
-		// qemu-img does not come to say it of an output that cannot be empty.
-		if window.SkipBeyond && (window.OutSize > 0 || c.format.CanBeEmpty()) {
+		// qemu-img does not come to say it of an output that cannot be empty, or
+		// that dd cannot make.
+		if window.SkipBeyond && c.format != job.LUKS && (window.OutSize > 0 || c.format.CanBeEmpty()) {
 			r.say(fmt.Sprintf("%s: cannot skip to specified offset", safetext.Escape(o.Input)))
 		}
 		return nil

@@ -128,6 +128,9 @@ const openWarning = "qemu-img: warning: --sandbox=none: the image is parsed with
 // syntaxError is how QEMU before 10.1 says that a number is none.
 var syntaxError = regexp.MustCompile(`(?s)^qemu-img: Invalid (\w+) specified\. You may use k, M.*exabytes\.\n$`)
 
+// imageSizeError is the same of the size that create is given, in the end.
+var imageSizeError = regexp.MustCompile(`(?s)^qemu-img: Invalid image size specified\. You may use k, M.*exabytes\.\n$`)
+
 // moduleMissing is what Debian's qemu-img says of parts that are in another
 // package.
 var moduleMissing = regexp.MustCompile(`(?m)^qemu: module \S+ not found, .*\n`)
@@ -136,6 +139,9 @@ var moduleMissing = regexp.MustCompile(`(?m)^qemu: module \S+ not found, .*\n`)
 // version says, with nothing missing.
 func newest(stderr string, args []string) string {
 	stderr = moduleMissing.ReplaceAllString(stderr, "")
+	if imageSizeError.MatchString(stderr) {
+		return "qemu-img: Invalid image size specified: '" + args[len(args)-1] + "'\n"
+	}
 	m := syntaxError.FindStringSubmatch(stderr)
 	if m == nil {
 		return stderr

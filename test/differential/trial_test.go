@@ -1,0 +1,294 @@
+package differential
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"instar/internal/program"
+	"instar/internal/testutil"
+)
+
+// A trial is commands that make images in a folder, and a command line of
+// qemu-img that both programs are run with, in such folders. The folder has a
+// file "noise" of 64 KiB; what is made under a name that begins with "out" is
+// an output that is there already.
+type trial struct {
+	setup [][]string // of qemu-img and qemu-io
+	line  []string   // without the program
+}
+
+// A verdict is how the two programs differed: in what, and in which way.
+type verdict struct {
+	kind   string // "" where they did not
+	detail string
+}
+
+func (v verdict) String() string { return v.kind + ": " + v.detail }
+
+func differ(kind, format string, args ...any) verdict {
+	return verdict{kind, fmt.Sprintf(format, args...)}
+}
+
+// option returns the value behind a flag of the line, the last one, or "".
+func (c trial) option(flag string) string {
+	for i := len(c.line) - 2; i >= 0; i-- {
+		if c.line[i] == flag {
+			return c.line[i+1]
+		}
+	}
+	return ""
+}
+
+// format returns the format of the output.
+func (c trial) format() string {
+	for _, flag := range []string{"-O", "-f"} {
+		if f := c.option(flag); f != "" && (flag == "-O" || c.line[0] == "create") {
+			return f
+		}
+	}
+	return "raw"
+}
+
+// exact reports that the output has to have the same bytes, and not only the
+// same content; docs/divergences.md and docs/formats have the reasons.
+func (c trial) exact() bool {
+	options, sparse := c.option("-o"), c.option("-S")
+	has := func(s string) bool { return strings.Contains(options, s) }
+	switch format := c.format(); {
+	case has("encrypt"), has("streamOptimized"), slices.Contains(c.line, "-c"), slices.Contains(c.line, "-B"):
+		return false
+	case slices.Contains(c.line, "-n"):
+		return format == "raw"
+	case format == "luks", format == "vhdx" && has("fixed"):
+		return false
+	case format == "raw":
+		return true
+	case format == "qed":
+		return false
+	case format == "parallels" && has("cluster_size"):
+		return false
+	default:
+		return sparse == "" || sparse == "0" || sparse == "4k"
+	}
+}
+
+// prepare makes the folders of the two programs and returns whether the
+// commands that make the images worked. The inputs are the same files in both.
+func (c trial) prepare(t *testing.T, theirs, ours string) bool {
+	t.Helper()
+	for _, dir := range []string{theirs, ours} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(theirs, "noise"), text(64*kib), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range c.setup {
+		if r := program.Run(t, theirs, nil, args[0], args[1:]...); r.Code != 0 {
+			return false
+		}
+	}
+	entries, err := os.ReadDir(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		from, to := filepath.Join(theirs, e.Name()), filepath.Join(ours, e.Name())
+		if strings.HasPrefix(e.Name(), "out") {
+			err = copyFile(from, to)
+		} else {
+			err = os.Link(from, to)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return true
+}
+
+// copyFile copies a file with its holes.
+func copyFile(from, to string) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	const block = 4 * kib
+	for off := 0; off < len(content); off += block {
+		p := content[off:min(off+block, len(content))]
+		if bytes.Count(p, []byte{0}) == len(p) {
+			continue
+		}
+		if _, err := out.WriteAt(p, int64(off)); err != nil {
+			return err
+		}
+	}
+	return out.Truncate(int64(len(content)))
+}
+
+// run carries the trial out in new folders below dir, which it removes.
+// Whether the images could be made is its second result.
+func (c trial) run(t *testing.T, dir string, env []string) (verdict, bool) {
+	t.Helper()
+	theirs, ours := filepath.Join(dir, "theirs"), filepath.Join(dir, "ours")
+	defer os.RemoveAll(theirs)
+	defer os.RemoveAll(ours)
+	if !c.prepare(t, theirs, ours) {
+		return verdict{}, false
+	}
+	return c.compare(t, theirs, ours, env), true
+}
+
+// compare runs the line in both folders.
+func (c trial) compare(t *testing.T, theirs, ours string, env []string) verdict {
+	t.Helper()
+	want := program.Run(t, theirs, nil, testutil.QemuImg(t), c.line...)
+	for try := 1; want.Code != 0 && try < testutil.MaxTries && testutil.Unlucky(want.Stderr); try++ {
+		want = program.Run(t, theirs, nil, testutil.QemuImg(t), c.line...)
+	}
+	got := program.Run(t, ours, env, program.AsQemuImg(), c.line...)
+	if c.line[0] == "info" {
+		got.Stdout = program.AsInfo(got.Stdout)
+	}
+	want.Stderr = newest(want.Stderr, c.line)
+	switch {
+	case got.Code != want.Code:
+		return differ("exit", "code %d, want %d\nstandard error %q\nwant           %q", got.Code, want.Code, got.Stderr, want.Stderr)
+	case got.Stderr != want.Stderr:
+		return differ("stderr", "%q\nwant %q", got.Stderr, want.Stderr)
+	case got.Stdout != want.Stdout:
+		return differ("stdout", "%q\nwant %q", got.Stdout, want.Stdout)
+	case got.Code != 0 || c.line[0] == "info" || c.line[0] == "compare":
+		return verdict{}
+	}
+	return c.compareOutputs(t, theirs, ours)
+}
+
+func (c trial) compareOutputs(t *testing.T, theirs, ours string) verdict {
+	t.Helper()
+	names := outputs(t, ours)
+	if want := outputs(t, theirs); !slices.Equal(names, want) {
+		return differ("names", "%q, want %q", names, want)
+	}
+	if v := c.compareSpace(t, theirs, ours, names); v.kind != "" {
+		return v
+	}
+	if v := c.compareBytes(t, theirs, ours, names); v.kind == "" || c.exact() {
+		return v
+	}
+	return c.compareContent(t, theirs, ours)
+}
+
+// compareBytes compares copies, with what no two images have in common left out.
+func (c trial) compareBytes(t *testing.T, theirs, ours string, names []string) verdict {
+	t.Helper()
+	for _, name := range names {
+		a, b := filepath.Join(ours, name), filepath.Join(theirs, name)
+		format := ""
+		if name == "out" {
+			if format = c.format(); format == "vmdk" { // too short to be masked twice alike
+				for _, p := range []*string{&a, &b} {
+					to := *p + ".masked"
+					if err := copyFile(*p, to); err != nil {
+						t.Fatal(err)
+					}
+					*p = to
+					defer os.Remove(to)
+				}
+			}
+			testutil.Mask(t, format, a)
+			testutil.Mask(t, format, b)
+		}
+		if diff, err := program.Difference(a, b); err != nil || diff != "" {
+			return differ("bytes", "%s, ours first: %s %v", name, diff, err)
+		}
+	}
+	return verdict{}
+}
+
+// compareSpace compares how long the outputs are, and what they take.
+func (c trial) compareSpace(t *testing.T, theirs, ours string, names []string) verdict {
+	t.Helper()
+	for what, measure := range map[string]func(string) int64{
+		"bytes":           func(path string) int64 { return length(t, path) },
+		"bytes of blocks": func(path string) int64 { return allocated(t, path) },
+	} {
+		var got, want int64
+		for _, name := range names {
+			got += measure(filepath.Join(ours, name))
+			want += measure(filepath.Join(theirs, name))
+		}
+		if slack := want/8 + 256*kib; got > want+slack {
+			return differ("space", "%d %s, want %d", got, what, want)
+		}
+	}
+	return verdict{}
+}
+
+func length(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// secretFlag has the passphrase of encrypted images.
+var secretFlag = []string{"--object", "secret,id=s,data=abc"}
+
+// opened returns the words by which qemu-img opens an output.
+func (c trial) opened(folder string) string {
+	s := "driver=" + c.format() + ",file.filename=" + filepath.Join(folder, "out")
+	switch {
+	case c.format() == "luks":
+		return s + ",key-secret=s"
+	case strings.Contains(c.option("-o"), "encrypt.format=luks"):
+		return s + ",encrypt.format=luks,encrypt.key-secret=s"
+	}
+	return s
+}
+
+// compareContent lets qemu-img compare what the outputs show, and check ours.
+func (c trial) compareContent(t *testing.T, theirs, ours string) verdict {
+	t.Helper()
+	args := append(append([]string{"compare"}, secretFlag...), "--image-opts", c.opened(ours), c.opened(theirs))
+	if r := program.Run(t, ours, nil, testutil.QemuImg(t), args...); r.Code != 0 {
+		return differ("content", "%s%s", r.Stdout, r.Stderr)
+	}
+	if got, want := c.virtualSize(t, ours), c.virtualSize(t, theirs); got != want {
+		return differ("virtual size", "%d, want %d", got, want)
+	}
+	if f := c.format(); f == "raw" || f == "luks" || f == "vpc" || f == "qcow" {
+		return verdict{}
+	}
+	args = append(append([]string{"check"}, secretFlag...), "--image-opts", c.opened(ours))
+	if r := program.Run(t, ours, nil, testutil.QemuImg(t), args...); r.Code != 0 {
+		return differ("check", "%s%s", r.Stdout, r.Stderr)
+	}
+	return verdict{}
+}
+
+func (c trial) virtualSize(t *testing.T, folder string) (size int64) {
+	t.Helper()
+	args := append(append([]string{"info", "--output=json"}, secretFlag...), "--image-opts", c.opened(folder))
+	r := program.MustRun(t, folder, nil, testutil.QemuImg(t), args...)
+	var info struct {
+		Size int64 `json:"virtual-size"`
+	}
+	if err := json.Unmarshal([]byte(r.Stdout), &info); err != nil {
+		t.Fatal(err)
+	}
+	return info.Size
+}
