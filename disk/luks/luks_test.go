@@ -2,6 +2,8 @@ package luks_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"instar/disk"
+	"instar/disk/disktest"
 	inner "instar/disk/internal/luks"
 	"instar/disk/luks"
 	"instar/internal/testutil"
@@ -135,4 +138,38 @@ func TestCryptsetup(t *testing.T) {
 			check(t, image, want)
 		})
 	}
+}
+
+// FuzzOpen takes any bytes for a container that is described without its
+// passphrase. What passphrases do is fuzzed where they are tried.
+func FuzzOpen(f *testing.F) {
+	o, err := inner.ParseOptions(map[string]string{"cipher-alg": "aes-128", "cipher-mode": "cbc", "iter-time": "1"}, "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	head, _, err := o.Create([]byte(passphrase), disk.WriterOptions{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append(head[:4096], make([]byte, 1024)...))
+	f.Fuzz(func(t *testing.T, image []byte) {
+		disktest.Survive(t, luks.Format, seal(image), disk.OpenOptions{})
+	})
+}
+
+// seal mends the checksum of a version 2 header, if image has one.
+func seal(image []byte) []byte {
+	if len(image) < 4096 || string(image[:8]) != inner.Magic+"\x00\x02" {
+		return image
+	}
+	size := binary.BigEndian.Uint64(image[8:])
+	if size > uint64(len(image)) {
+		return image
+	}
+	p := bytes.Clone(image)
+	copy(p[72:], "sha256\x00")
+	clear(p[448:512])
+	sum := sha256.Sum256(p[:size])
+	copy(p[448:], sum[:])
+	return p
 }
