@@ -13,7 +13,7 @@ import (
 // a *ReadError or ctx's, and what h says then is worth nothing.
 func Digest(ctx context.Context, d disk.Disk, size int64, h hash.Hash, progress func(done, total int64)) error {
 	_, err := Execute(ctx, Execution{
-		Source: d, OutputSize: &size, Hash: h, Progress: progress,
+		Source: d, OutputSize: &size, Hash: h, Progress: progress, SkipZeros: true, Offload: true,
 		Create: func(disk.Target, int64, disk.WriterOptions) (disk.Writer, error) { return nowhere{}, nil },
 		Target: nowhere{},
 	})
@@ -46,6 +46,10 @@ func (c *copier) hashedZeros(n int64) {
 	if c.hash == nil {
 		return
 	}
+	if h, ok := c.hash.(ZeroWriter); ok {
+		h.WriteZeros(n)
+		return
+	}
 	for n > 0 {
 		part := zeros[:min(n, int64(len(zeros)))]
 		c.hashed(part)
@@ -59,9 +63,39 @@ func (c *copier) showsBelow(k disk.Kind) bool {
 	return c.hash != nil && c.overlay && c.below != nil && k == disk.Unallocated
 }
 
+// holesCost reports whether a hole costs time by its length.
+func (c *copier) holesCost() bool {
+	_, ok := c.hash.(ZeroWriter)
+	return c.hash != nil && !ok
+}
+
+// hollow returns how much of [off, off+n), which the output leaves to what is
+// below, is known to read as zeros there, from its beginning.
+func (c *copier) hollow(off, n int64) (int64, error) {
+	below, ok := c.below.(disk.Disk)
+	if !ok {
+		return 0, nil
+	}
+	start, end := off, off+n
+	for off < end {
+		if off >= below.Size() {
+			return n, nil
+		}
+		e, err := below.Extent(off, min(end, below.Size())-off)
+		if err != nil {
+			return 0, &ReadError{off, err}
+		}
+		if e.Kind != disk.Zero && e.Kind != disk.Unallocated {
+			break
+		}
+		off = e.End()
+	}
+	return off - start, nil
+}
+
 // leave leaves a piece to what is below the output.
 func (c *copier) leave(p *piece) (Result, error) {
-	if !c.showsBelow(disk.Unallocated) {
+	if !c.showsBelow(disk.Unallocated) || p.hollow {
 		<-p.turn
 		c.hashedZeros(p.length)
 		return Result{Zeroed: p.length}, nil

@@ -59,7 +59,7 @@ type Execution struct {
 	// Hash is fed the content of the output, all of it and in order, as a reader
 	// of the output will find it: what is left out of the output as well, zeros
 	// and what is below an Overlay. Nothing is left to the kernel then, and zeros
-	// are hashed one by one. nil computes nothing. When Execute fails, what Hash
+	// are hashed one by one, unless it is a ZeroWriter. nil computes nothing. When Execute fails, what Hash
 	// says is worth nothing.
 	Hash hash.Hash
 	// Rate bounds how many bytes a second are written; 0 does not.
@@ -242,6 +242,7 @@ const (
 type piece struct {
 	off, length int64
 	extents     []disk.Extent // that make it up, in order
+	hollow      bool          // what is below reads as zeros
 	number      int64
 	turn        <-chan struct{} // closed when all before it have been placed
 	placed      chan struct{}   // to be closed when it has been placed
@@ -326,7 +327,16 @@ func (c *copier) next(off int64) (*piece, error) {
 		return nil, err
 	}
 	p := &piece{off: off}
-	if n := min(c.align(off+e.Length)-off, c.most(e)); n > 0 {
+	if c.showsBelow(e.Kind) {
+		n, err := c.hollow(off, e.Length)
+		if err != nil {
+			return nil, err
+		}
+		if p.hollow = c.align(off+n) > off; p.hollow {
+			e = e.Sub(e.Start, e.Start+c.align(off+n)-off)
+		}
+	}
+	if n := min(c.align(off+e.Length)-off, c.most(e, p.hollow)); n > 0 {
 		p.length = n
 		p.extents = []disk.Extent{e.Sub(e.Start, e.Start+n)}
 		return p, nil
@@ -385,11 +395,12 @@ func (c *copier) asIs() bool {
 func (c *copier) offloads() bool { return c.asIs() && c.hash == nil }
 
 // most returns how long a piece of one extent may be.
-func (c *copier) most(e disk.Extent) int64 {
+// hollow says that what is below is known to have zeros there.
+func (c *copier) most(e disk.Extent, hollow bool) int64 {
 	n := int64(bufferSize)
 	switch hole := e.Kind == disk.Zero || e.Kind == disk.Unallocated; {
-	case c.showsBelow(e.Kind): // it is read
-	case hole && !c.dense && c.hash == nil:
+	case c.showsBelow(e.Kind) && !hollow: // it is read
+	case hole && !c.dense && !c.holesCost():
 		return math.MaxInt64
 	case hole && (!c.dense || c.compressor == nil):
 		n = zeroSize

@@ -9,12 +9,15 @@ type Hash string
 const (
 	SHA256 Hash = "sha256"
 	BLAKE3 Hash = "blake3"
+	// RunHash costs what is not zeros; it is for comparing, and nothing else
+	// knows it.
+	RunHash Hash = "runs"
 )
 
 // DigestSize is the length of a digest in bytes.
 const DigestSize = 32
 
-// ParseHash returns the hash of that name.
+// ParseHash returns the hash of that name, of those that others know.
 func ParseHash(name string) (Hash, error) {
 	switch h := Hash(name); h {
 	case SHA256, BLAKE3:

@@ -25,7 +25,7 @@ func (i *integrity) add(f *pflag.FlagSet) {
 // hash returns what is to be computed on the way; "" is nothing.
 func (i *integrity) hash() job.Hash {
 	if i.digest.Hash == "" && i.verify {
-		return job.BLAKE3 // nobody sees it, and it is the faster one
+		return job.RunHash // nobody sees it
 	}
 	return i.digest.Hash
 }
