@@ -6,11 +6,12 @@ PREFIX ?= /usr/local
 FUZZTIME ?= 10s
 SEED ?= $(shell date +%s)
 ROUNDS ?= 1000
+KILLS ?= 240
 PACKAGES ?= ./...
 
 export CGO_ENABLED = 0
 
-.PHONY: help build demo test lint format bench fuzz fuzz-diff hostile man emulated install programs clean
+.PHONY: help build demo test lint format bench fuzz fuzz-diff hostile faults kills man emulated install programs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +45,13 @@ fuzz-diff: ## compare ROUNDS random command lines with qemu-img, from SEED on
 
 hostile: ## run every hostile image through every command behind every wall
 	INSTAR_HOSTILE=all go test -count=1 -timeout 30m ./test/hostile
+
+faults: ## have every system call on the way of the data fail, and every call of what formats read and write
+	@sh test/programs
+	INSTAR_FAULTS=all go test -count=1 -timeout 60m -v ./test/faults
+
+kills: ## kill KILLS runs and workers at random moments, from SEED on
+	INSTAR_SEED=$(SEED) INSTAR_KILLS=$(KILLS) go test -count=1 -timeout 60m -v ./test/kills
 
 man: build ## write the manual pages to ./man
 	./instar man man

@@ -11,16 +11,19 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"instar/internal/strerror"
 )
 
 // Main runs the program for the arguments argv, of which the first is the name
 // that it was called by, and returns the exit code.
 func Main(argv []string, version string) int {
-	p := &program{version: version, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	p := &program{version: version, stdout: &results{w: os.Stdout}, stderr: os.Stderr, getenv: os.Getenv}
 	if len(argv) > 0 {
 		p.name = filepath.Base(argv[0])
 		argv = argv[1:]
@@ -32,11 +35,35 @@ func Main(argv []string, version string) int {
 
 // A program is one run of the program.
 type program struct {
-	name           string // what it was called by
-	version        string
-	stdout, stderr io.Writer
-	getenv         func(string) string
-	worker         string // what is started as the worker; "" is this program
+	name    string // what it was called by
+	version string
+	stdout  *results
+	stderr  io.Writer
+	getenv  func(string) string
+	worker  string // what is started as the worker; "" is this program
+	// finishing is held while there is something that a signal must not keep
+	// from being undone: an output that is not complete, a terminal that does
+	// not echo. Without it a signal ends the program at once, whatever that
+	// waits for.
+	finishing sync.Mutex
+}
+
+// results is standard output, for all but progress: what it does not take is an
+// error in the end, whoever wrote it.
+type results struct {
+	w   io.Writer
+	err error
+}
+
+func (r *results) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	if err != nil {
+		err = fmt.Errorf("write to standard output: %s", strerror.Text(err))
+		if r.err == nil {
+			r.err = err
+		}
+	}
+	return n, err
 }
 
 // A signalError says that a signal asked the program to end.
@@ -48,7 +75,11 @@ func (e *signalError) Error() string { return e.signal.String() }
 func signalContext() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup has it, and a shell for what runs in the background
+			signal.Notify(signals, s)
+		}
+	}
 	// Who reads the progress may go away: that is no reason to leave a copy half
 	// done, as the Go runtime would. Writing to them fails from then on.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -80,13 +111,15 @@ func (p *program) run(ctx context.Context, args []string) int {
 	for _, c := range root.Commands() {
 		c.DisableFlagParsing = !completing && c.Annotations[ownOptions] != ""
 	}
-	err := root.Execute()
-	if err == nil {
-		return 0
-	}
+	err := p.execute(ctx, root)
 	var help *helpError
 	if errors.As(err, &help) {
-		fmt.Fprint(p.stdout, help.text)
+		_, err = fmt.Fprint(p.stdout, help.text)
+	}
+	if err == nil {
+		err = p.stdout.err
+	}
+	if err == nil {
 		return 0
 	}
 	var s *signalError
@@ -112,6 +145,25 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprintf(p.stderr, "Try '%s --help' for more information\n", p.name)
 	}
 	return code
+}
+
+// execute runs the command. When ctx ends, it does not wait for it any longer than
+// something has to be undone.
+func (p *program) execute(ctx context.Context, root *cobra.Command) error {
+	done := make(chan error, 1)
+	go func() { done <- root.Execute() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	p.finishing.Lock() // for good: nothing is begun any more
+	select {
+	case err := <-done:
+		return err
+	default:
+		return context.Cause(ctx)
+	}
 }
 
 // say prints a line on standard error.

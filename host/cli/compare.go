@@ -69,19 +69,22 @@ opened, 3 if it cannot be told what one stores, and 4 if one cannot be read.`,
 		return p.compare(ctx, o, args)
 	})
 	run := c.RunE
-	c.RunE = func(c *cobra.Command, args []string) error { return compareExit(run(c, args)) }
+	c.RunE = func(c *cobra.Command, args []string) error { return p.compareExit(run(c, args)) }
 	return c
 }
 
 // compareExit has everything but a wrong command line, and what has a code of
 // its own, end with the code for images that cannot be opened.
-func compareExit(err error) error {
+func (p *program) compareExit(err error) error {
 	var (
 		exit   *exitError
 		usage  *usageError
 		option *optionError
 		help   *helpError
 	)
+	if p.stdout.err != nil && (err == nil || errors.As(err, &exit) && exit.err == nil) {
+		return &exitError{exitOpen, p.stdout.err}
+	}
 	if err == nil || errors.As(err, &exit) || errors.As(err, &usage) || errors.As(err, &option) || errors.As(err, &help) {
 		return err
 	}
@@ -120,6 +123,8 @@ func (p *program) compare(ctx context.Context, o *compareOptions, names []string
 
 // compare has the worker compare two chains, and says what came of it.
 func (c *copying) compare(ctx context.Context, o *compareOptions, chains []*chain.Chain, names []string) error {
+	c.finishing.Lock() // the line that shows progress
+	defer c.finishing.Unlock()
 	sizes := [2]int64{chains[0].Size(), chains[1].Size()}
 	c.progress.onSignal(ctx, c.stderr)
 	c.progress.begin()

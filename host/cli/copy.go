@@ -132,6 +132,11 @@ func (c *copying) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	c.finishing.Lock()
+	defer c.finishing.Unlock()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	out, err := output.Create(c.name, c.options)
 	if err != nil {
 		var create *output.CreateError

@@ -107,6 +107,8 @@ func (r *runner) ask(ctx context.Context, i image) ([]byte, error) {
 	if err != nil {
 		return nil, nil
 	}
+	r.finishing.Lock()
+	defer r.finishing.Unlock()
 	// A progress bar may have begun on this line.
 	fmt.Fprintf(tty, "\r\x1b[KPassphrase for %s: ", safetext.Escape(i.given))
 	type reply struct {

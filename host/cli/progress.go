@@ -66,7 +66,7 @@ func (p *program) newProgress(v progressValue, quiet bool) *progress {
 	switch {
 	case quiet:
 	case how == "line":
-		s.show = lines{p.stdout}
+		s.show = lines{p.stdout.w}
 	case how == "bar":
 		s.show = &bar{w: p.stderr}
 	case how == "json":

@@ -117,7 +117,7 @@ func testVerify(t *testing.T, command, flag, format, want string) {
 		}
 	}
 	var stdout, stderr bytes.Buffer
-	p := &program{name: "instar", stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" }, worker: "/proc/self/exe"}
+	p := &program{name: "instar", stdout: &results{w: &stdout}, stderr: &stderr, getenv: func(string) string { return "" }, worker: "/proc/self/exe"}
 	args := []string{command, "--sandbox=none", flag, "-f", "raw", "-O", format, "--digest=sha256"}
 	if command == "dd" {
 		args = append(args, "if="+in, "of="+out)

@@ -3,6 +3,8 @@ package output
 import (
 	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -58,11 +60,13 @@ func (f *File) Extra() []*File { return f.extra }
 // swap puts a file under its name as rename does, but keeps what stood there
 // under the temporary name, where the file system can do that.
 func (f *File) swap() error {
-	if f.old == nil {
-		return f.renameRemovably()
+	if f.old != nil {
+		if err := f.inherit(); err != nil {
+			return err
+		}
 	}
-	if err := f.inherit(); err != nil {
-		return err
+	if st, err := f.stat(); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return f.renameRemovably()
 	}
 	err := unix.Renameat2(f.fd(), f.temp, f.fd(), f.base, unix.RENAME_EXCHANGE)
 	switch {
@@ -91,6 +95,74 @@ func (f *File) swapBack() error {
 	}
 	f.swapped = false
 	return unix.Renameat2(f.fd(), f.temp, f.fd(), f.base, unix.RENAME_EXCHANGE)
+}
+
+// Waiting for other runs that put files into the same folder: for a moment each.
+const (
+	turnTries = 1000
+	turnPause = 10 * time.Millisecond
+)
+
+var errTurn = errors.New("another run is putting files into the same folder, and does not come to an end")
+
+// takeTurn waits until no other run puts files into the folder of f: those of two
+// are not to be mixed. The lock lasts until what it returns is closed. Where
+// there are no locks, nobody waits.
+func (f *File) takeTurn() (*os.File, error) {
+	if f.dir == nil {
+		return nil, nil
+	}
+	fd, err := unix.Openat(f.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil
+	}
+	dir := os.NewFile(uintptr(fd), f.dir.Name())
+	for range turnTries {
+		if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			return dir, nil
+		}
+		time.Sleep(turnPause)
+	}
+	dir.Close()
+	return nil, couldNotCreate(f.base, errTurn)
+}
+
+// setAside renames what stands under the name of f, if that is a file.
+func (f *File) setAside() error {
+	if f.temp == "" {
+		return nil
+	}
+	if st, err := f.stat(); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil // nothing, or something that f cannot replace
+	}
+	if fd, err := unix.Openat(f.fd(), f.base, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
+		f.asideFile = os.NewFile(uintptr(fd), f.base)
+		_ = lockTemp(f.asideFile)
+	}
+	aside := tempPrefix(f.base) + tempEnd()
+	if err := unix.Renameat(f.fd(), f.base, f.fd(), aside); err != nil {
+		return couldNotCreate(f.base, err)
+	}
+	f.aside = aside
+	return nil
+}
+
+// putBack undoes setAside.
+func (f *File) putBack() error {
+	if f.aside == "" {
+		return nil
+	}
+	aside := f.aside
+	f.aside = ""
+	return unix.Renameat(f.fd(), aside, f.fd(), f.base)
+}
+
+// dropAside removes what setAside renamed.
+func (f *File) dropAside() error {
+	if f.aside == "" {
+		return nil
+	}
+	return unix.Unlinkat(f.fd(), f.aside, 0)
 }
 
 // swapExtra puts the other files under their names; those of the last run stay

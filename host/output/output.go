@@ -10,6 +10,8 @@
 // An output may consist of several files, which are made and replaced in the
 // same way. They take their names together when all is complete: what stood
 // under them is kept until then, where the file system can exchange two files.
+// In between, nothing stands under the name of the output itself: whoever is
+// killed there leaves no mixture that looks complete.
 package output
 
 import (
@@ -57,6 +59,9 @@ type File struct {
 	size   int64
 	device bool
 	done   bool
+
+	aside     string   // the name under which Commit keeps what stood under f's
+	asideFile *os.File // locked, so that no other run takes it for a leftover
 
 	extra   []*File // other files that the output consists of
 	swapped bool    // of one of these: what stood under its name is under temp
@@ -121,17 +126,26 @@ func (f *File) Commit() error {
 	if f.done {
 		return nil
 	}
-	if err := f.swapExtra(); err != nil {
-		return errors.Join(err, f.Abort())
+	if len(f.extra) > 0 {
+		turn, err := f.takeTurn()
+		if err == nil {
+			defer turn.Close()
+			err = f.setAside()
+		}
+		if err == nil {
+			err = f.swapExtra()
+		}
+		if err != nil {
+			return errors.Join(err, f.Abort())
+		}
 	}
 	if f.temp != "" {
 		if err := f.rename(); err != nil {
-			f.Abort()
-			return couldNotCreate(f.base, err)
+			return errors.Join(couldNotCreate(f.base, err), f.Abort())
 		}
 	}
 	f.done = true
-	return errors.Join(f.close(), f.keepExtra())
+	return errors.Join(f.dropAside(), f.close(), f.keepExtra())
 }
 
 func (f *File) rename() error {
@@ -171,7 +185,7 @@ func (f *File) Abort() error {
 	case f.failed != nil:
 		err = f.failed(f)
 	}
-	return errors.Join(err, f.close(), f.abortExtra())
+	return errors.Join(err, f.abortExtra(), f.putBack(), f.close())
 }
 
 // remove removes a file that was made in place, if it still is there.
@@ -188,7 +202,7 @@ func empty(f *File) error { return unix.Ftruncate(int(f.file.Fd()), 0) }
 
 func (f *File) close() error {
 	var errs []error
-	for _, c := range []*os.File{f.file, f.locks, f.dir} {
+	for _, c := range []*os.File{f.file, f.locks, f.asideFile, f.dir} {
 		if c != nil {
 			errs = append(errs, c.Close())
 		}

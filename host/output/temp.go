@@ -27,7 +27,7 @@ func openTemp(p place, mode uint32) (*os.File, string, error) {
 	prefix := tempPrefix(p.base)
 	removeLeftovers(p, prefix)
 	for range 100 {
-		name := prefix + strings.ToLower(rand.Text()[:tempRandom])
+		name := prefix + tempEnd()
 		f, err := p.open(name, mode)
 		if errors.Is(err, unix.EEXIST) {
 			continue
@@ -37,13 +37,19 @@ func openTemp(p place, mode uint32) (*os.File, string, error) {
 		}
 		// Another run may have taken the file for a leftover before it was
 		// locked. Where there are no locks, nobody removes anything.
-		if err := lockTemp(f); !errors.Is(err, unix.EWOULDBLOCK) && isNamed(p, name, f) {
+		err = lockTemp(f)
+		if !errors.Is(err, unix.EWOULDBLOCK) && isNamed(p, name, f) {
 			return f, name, nil
+		}
+		if err == nil { // it is ours, although its name may not be to be told
+			unix.Unlinkat(p.fd(), name, 0)
 		}
 		f.Close()
 	}
 	return nil, "", unix.EEXIST
 }
+
+func tempEnd() string { return strings.ToLower(rand.Text()[:tempRandom]) }
 
 func lockTemp(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 

@@ -1,0 +1,279 @@
+// Package kills ends runs at moments of all kinds, the program or its worker, and
+// looks at what they leave: the old output or the whole new one, and besides
+// that at the most a file that is known for what it is, which the next run of
+// the same command removes.
+package kills
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"instar/internal/program"
+	"instar/internal/testutil"
+)
+
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
+
+// A job is a command that is ended, and how what it writes is compared.
+type job struct {
+	name, command string
+	size          int64  // of the inputs
+	format        string // of the output
+}
+
+const small, large = 12 << 20, 4<<30 + 8<<20
+
+// All write the output "out", which is there before or not.
+var jobs = []job{
+	{"dd", "dd -O raw if=new.raw of=out", small, "raw"},
+	{"raw", "convert -O raw new.raw out", small, "raw"},
+	{"qcow2", "convert -O qcow2 new.raw out", small, "qcow2"},
+	{"compressed", "convert -O qcow2 -c new.raw out", small, "qcow2"},
+	{"several-files", "convert -O vmdk -o subformat=twoGbMaxExtentSparse new.raw out", large, "vmdk"},
+	{"into-an-image", "convert -n -O qcow2 new.raw out", small, "qcow2"},
+}
+
+// A place is a folder in which a job is run again and again.
+type place struct {
+	*testing.T
+	job
+	dir string
+}
+
+func newPlace(t *testing.T, j job) *place {
+	p := &place{t, j, t.TempDir()}
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, name := range []string{"old.raw", "new.raw"} {
+		f, err := os.Create(filepath.Join(p.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		piece := make([]byte, small/6)
+		for k := range int64(6) { // in each of the files
+			for i := range piece {
+				piece[i] = byte(r.Uint32()) & 0x3f
+			}
+			if _, err := f.WriteAt(piece, k*(j.size/6)&^511); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Truncate(j.size); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	return p
+}
+
+// prepare has the old output stand there, or nothing.
+func (p *place) prepare(old bool) {
+	p.Helper()
+	for _, name := range names(p.T, p.dir) {
+		if !strings.HasSuffix(name, ".raw") {
+			os.Remove(filepath.Join(p.dir, name))
+		}
+	}
+	if old || strings.Contains(p.command, "-n ") {
+		words := strings.Fields(strings.NewReplacer("new.raw", "old.raw", "-n ", "").Replace(p.command))
+		program.MustRun(p, p.dir, nil, program.Instar(), words...)
+	}
+}
+
+func (p *place) start(wall string) *exec.Cmd {
+	p.Helper()
+	words := strings.Fields(p.command)
+	cmd := exec.Command(program.Instar(), append([]string{words[0], "--sandbox=" + wall}, words[1:]...)...)
+	cmd.Dir = p.dir
+	if err := cmd.Start(); err != nil {
+		p.Fatal(err)
+	}
+	return cmd
+}
+
+// output says what stands under the output's name: "", "old", "new", or "broken".
+func (p *place) output() string {
+	if _, err := os.Stat(filepath.Join(p.dir, "out")); err != nil {
+		return ""
+	}
+	for _, is := range []string{"old", "new"} {
+		r := program.Run(p, p.dir, nil, program.Instar(), "compare", "-q", "-f", p.format, "-F", "raw", "out", is+".raw")
+		if r.Code == 0 {
+			return is
+		}
+	}
+	return "broken"
+}
+
+// leftover is what the names of temporary files look like.
+var leftover = regexp.MustCompile(`^\.out(-s\d{3})?\.instar-[a-z2-7]{10}$`)
+
+// leftovers returns the files that are no part of the output.
+func (p *place) leftovers() []string {
+	var list []string
+	for _, name := range names(p.T, p.dir) {
+		if strings.HasPrefix(name, ".") {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// after checks what a run that was ended has left, and that the next one puts
+// everything right.
+func (p *place) after(what string, old, mayLeave bool) string {
+	p.Helper()
+	is := p.output()
+	if is == "broken" || is == "old" && !old && !strings.Contains(p.command, "-n ") {
+		p.Errorf("%s: the output is %q", what, is)
+	}
+	for _, name := range p.leftovers() {
+		if !mayLeave || !leftover.MatchString(name) {
+			p.Errorf("%s: it leaves %s", what, name)
+		}
+	}
+	if is == "" && strings.Contains(p.command, "-n ") {
+		p.Errorf("%s: the output is gone", what)
+		return is
+	}
+	words := strings.Fields(p.command)
+	program.MustRun(p, p.dir, nil, program.Instar(), words...)
+	if is := p.output(); is != "new" {
+		p.Errorf("%s: after the next run, the output is %q", what, is)
+	}
+	if left := p.leftovers(); len(left) > 0 {
+		p.Errorf("%s: the next run leaves %v", what, left)
+	}
+	return is
+}
+
+func number(name string, without int64) int64 {
+	if n, err := strconv.ParseInt(os.Getenv(name), 10, 64); err == nil {
+		return n
+	}
+	return without
+}
+
+// The program and its worker are killed at random moments, INSTAR_KILLS times,
+// which INSTAR_SEED repeats.
+func TestKills(t *testing.T) {
+	rounds, seed := number("INSTAR_KILLS", 12), number("INSTAR_SEED", time.Now().Unix())
+	t.Logf("INSTAR_SEED=%d INSTAR_KILLS=%d", seed, rounds)
+	count := map[string]int{}
+	for k, j := range jobs {
+		r := rand.New(rand.NewPCG(uint64(seed), uint64(k)))
+		p := newPlace(t, j)
+		took := map[string]time.Duration{}
+		for n := range (int(rounds) + len(jobs) - 1 - k) / len(jobs) {
+			wall := walls()[(n/2)%len(walls())]
+			worker, old := n%2 == 1, r.IntN(2) == 0
+			if took[wall] == 0 {
+				p.prepare(true)
+				began := time.Now()
+				if err := p.start(wall).Wait(); err != nil {
+					t.Fatal(err)
+				}
+				took[wall] = time.Since(began)
+			}
+			p.prepare(old)
+			delay := time.Duration(r.Float64() * 1.1 * float64(took[wall]))
+			cmd := p.start(wall)
+			who := "the program"
+			if worker {
+				who, delay = "the worker", delay/2
+				until(t, "the worker", func() bool { return len(children(cmd.Process.Pid)) > 0 || dead(cmd.Process.Pid) })
+			}
+			time.Sleep(delay)
+			if worker {
+				for _, pid := range children(cmd.Process.Pid) {
+					syscall.Kill(pid, syscall.SIGKILL)
+				}
+			} else {
+				cmd.Process.Kill()
+			}
+			err := cmd.Wait()
+			what := fmt.Sprintf("%s behind %s, %s killed after %v of %v", j.name, wall, who, delay, took[wall])
+			if worker && err != nil && cmd.ProcessState.ExitCode() != 1 {
+				t.Errorf("%s: %v", what, err)
+			}
+			if is := p.after(what, old, !worker); err == nil && is != "new" {
+				t.Errorf("%s: it succeeded, and the output is %q", what, is)
+			}
+			if err != nil {
+				count[who]++
+			}
+		}
+	}
+	t.Logf("killed before it was done: %v", count)
+	if rounds > 0 && count["the program"] == 0 {
+		t.Error("no run was killed: the test shows nothing")
+	}
+}
+
+// dead reports that a process has ended, and was not waited for.
+func dead(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(b), ") Z ")
+}
+
+// children returns the processes that a process started.
+func children(pid int) []int {
+	var list []int
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, name := range files {
+		b, _ := os.ReadFile(name)
+		for word := range strings.FieldsSeq(string(b)) {
+			if n, err := strconv.Atoi(word); err == nil {
+				list = append(list, n)
+			}
+		}
+	}
+	return list
+}
+
+// The program is killed as it puts the output in place: at each call by which
+// files take or lose their names.
+func TestKilledAtEachRename(t *testing.T) {
+	strace := testutil.Require(t, "strace", "strace")
+	kills := 0
+	for _, j := range jobs[4:] {
+		p := newPlace(t, j)
+		for _, old := range []bool{false, true} {
+			for _, call := range []string{"renameat", "renameat2", "unlinkat"} {
+				for n := 1; ; n++ {
+					p.prepare(old)
+					words := strings.Fields(j.command)
+					cmd := exec.Command(strace, append([]string{
+						"-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, n),
+						program.Instar(), words[0], "--sandbox=jail",
+					}, words[1:]...)...)
+					cmd.Dir = p.dir
+					if err := cmd.Run(); err == nil {
+						break
+					}
+					kills++
+					p.after(fmt.Sprintf("%s, killed at %s number %d", j.name, call, n), old, true)
+				}
+			}
+		}
+	}
+	t.Logf("%d kills", kills)
+	if kills == 0 {
+		t.Error("no run was killed: the test shows nothing")
+	}
+}
+
+func walls() []string {
+	if exec.Command(program.Instar(), "info", "--sandbox=kvm", "../../testdata/disk.qcow2").Run() == nil {
+		return []string{"jail", "kvm"}
+	}
+	return []string{"jail"}
+}
