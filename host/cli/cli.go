@@ -104,6 +104,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
 	}
+	if err := checkDescriptors(); err != nil {
+		p.say(err.Error())
+		return 1
+	}
 	root := p.root()
 	root.SetArgs(args)
 	root.SetContext(ctx)
@@ -145,6 +149,18 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprintf(p.stderr, "Try '%s --help' for more information\n", p.name)
 	}
 	return code
+}
+
+// minDescriptors is how many files a run has to be allowed to have open: with
+// fewer, the Go runtime can end the program with a stack trace.
+const minDescriptors = 32
+
+func checkDescriptors() error {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil && limit.Max < minDescriptors {
+		return fmt.Errorf("only %d files may be open, and a run needs %d (ulimit -n)", limit.Max, minDescriptors)
+	}
+	return nil
 }
 
 // execute runs the command. When ctx ends, it does not wait for it any longer than
