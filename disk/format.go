@@ -91,6 +91,21 @@ type Info struct {
 	Details []Detail
 }
 
+// WithoutSnapshots returns the Open of a format that has no internal snapshots:
+// asking for one is an [UnsupportedError], after whatever else is wrong.
+func WithoutSnapshots(format string, open func(File, OpenOptions) (Image, error)) func(File, OpenOptions) (Image, error) {
+	return func(f File, o OpenOptions) (Image, error) {
+		image, err := open(f, o)
+		if err == nil && o.Snapshot != "" {
+			err = Unsupportedf(format, "Failed to load snapshot: Block format '%s' used by device '' does not support temporarily loading internal snapshots", format)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return image, nil
+	}
+}
+
 // Backing returns the reference to the layer below, or nil.
 func (i *Info) Backing() *Reference {
 	for k := range i.References {

@@ -15,14 +15,11 @@ import (
 
 // Format is Apple's disk image. It has nothing to be recognized by at the start
 // of the file; a file whose name ends in .dmg is looked at from its end.
-var Format = disk.Format{Name: formatName, Suffix: ".dmg", ProbeEnd: probeEnd, Open: open}
+var Format = disk.Format{Name: formatName, Suffix: ".dmg", ProbeEnd: probeEnd, Open: disk.WithoutSnapshots(formatName, open)}
 
 // open reads the trailer and the tables. Where the tables cannot be trusted the
 // image has a size and no content.
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf(formatName, "dmg images have no internal snapshots")
-	}
 	t, err := readTrailer(f)
 	if err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ import (
 const formatName = "luks"
 
 // Format is the LUKS format. QEMU knows version 1 of it.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: disk.WithoutSnapshots(formatName, open), Create: create}
 
 func probe(head []byte) int {
 	if len(head) >= 8 && string(head[:6]) == luks.Magic && head[6] == 0 && (head[7] == 1 || head[7] == 2) {
@@ -35,9 +35,6 @@ type image struct {
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf(formatName, "luks images have no internal snapshots")
-	}
 	h, err := luks.ReadHeader(f, 0)
 	if err != nil {
 		return nil, err

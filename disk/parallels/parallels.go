@@ -30,7 +30,7 @@ const (
 )
 
 // Format is Parallels' format, version 2.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: disk.WithoutSnapshots(formatName, open), Create: create}
 
 func probe(head []byte) int {
 	if len(head) < headerSize || binary.LittleEndian.Uint32(head[16:]) != version {
@@ -51,9 +51,6 @@ type image struct {
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf(formatName, "parallels images have no internal snapshots")
-	}
 	var h [headerSize]byte
 	if err := disk.ReadStored(f, h[:], 0); err != nil {
 		return nil, err

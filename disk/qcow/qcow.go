@@ -27,7 +27,7 @@ const (
 )
 
 // Format is qcow, version 1.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: disk.WithoutSnapshots(formatName, open), Create: create}
 
 func probe(head []byte) int {
 	if len(head) >= 8 && string(head[:4]) == "QFI\xfb" && binary.BigEndian.Uint32(head[4:]) == 1 {
@@ -55,9 +55,6 @@ type l2Table struct {
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf(formatName, "qcow images have no internal snapshots")
-	}
 	var h [headerSize]byte
 	if err := disk.ReadStored(f, h[:], 0); err != nil {
 		return nil, err

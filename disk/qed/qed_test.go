@@ -110,14 +110,14 @@ func TestBackingFile(t *testing.T) {
 
 func TestHeader(t *testing.T) {
 	for want, patch := range map[string]func(h *header){
-		"Unsupported QED features: 18":              func(h *header) { h.features = 0x1b &^ 3 },
-		"QED cluster size is invalid":               func(h *header) { h.clusterSize = 2048 },
-		"QED table size is invalid":                 func(h *header) { h.tableSize = 3 },
-		"QED image size is invalid":                 func(h *header) { h.size = 1<<33 + 512 },
-		"QED header size is invalid":                func(h *header) { h.headerSize = 0 },
-		"QED table offset is invalid":               func(h *header) { h.l1 = 4097 },
-		"QED backing file name is invalid":          func(h *header) { h.features, h.nameOffset, h.nameLength = 1, 4000, 97 },
-		"qed images have no internal snapshots":     nil,
+		"Unsupported QED features: 18":     func(h *header) { h.features = 0x1b &^ 3 },
+		"QED cluster size is invalid":      func(h *header) { h.clusterSize = 2048 },
+		"QED table size is invalid":        func(h *header) { h.tableSize = 3 },
+		"QED image size is invalid":        func(h *header) { h.size = 1<<33 + 512 },
+		"QED header size is invalid":       func(h *header) { h.headerSize = 0 },
+		"QED table offset is invalid":      func(h *header) { h.l1 = 4097 },
+		"QED backing file name is invalid": func(h *header) { h.features, h.nameOffset, h.nameLength = 1, 4000, 97 },
+		"Failed to load snapshot: Block format 'qed' used by device '' does not support temporarily loading internal snapshots": nil,
 		"Image not in QED format":                   nil,
 		"L2 table offset 0x7000 is invalid":         nil,
 		"cluster offset 0x5001 is invalid":          nil,
@@ -126,7 +126,7 @@ func TestHeader(t *testing.T) {
 		p, o := small(patch), disk.OpenOptions{}
 		le := binary.LittleEndian
 		switch want {
-		case "qed images have no internal snapshots":
+		case "Failed to load snapshot: Block format 'qed' used by device '' does not support temporarily loading internal snapshots":
 			o.Snapshot = "1"
 		case "Image not in QED format":
 			p[0] = 'R'

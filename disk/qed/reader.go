@@ -10,7 +10,7 @@ import (
 )
 
 // Format is QED.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: disk.WithoutSnapshots(formatName, open), Create: create}
 
 func probe(head []byte) int {
 	if len(head) >= headerSize && string(head[:4]) == magic {
@@ -28,9 +28,6 @@ type image struct {
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf(formatName, "qed images have no internal snapshots")
-	}
 	length, err := f.Size()
 	if err != nil {
 		return nil, err

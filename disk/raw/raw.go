@@ -20,7 +20,7 @@ import (
 var Format = disk.Format{
 	Name:   "raw",
 	Probe:  func([]byte) int { return 1 },
-	Open:   open,
+	Open:   disk.WithoutSnapshots("raw", open),
 	Create: create,
 }
 
@@ -30,9 +30,6 @@ type image struct {
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf("raw", "Failed to load snapshot: Block format 'raw' used by device '' does not support temporarily loading internal snapshots")
-	}
 	size, err := f.Size()
 	if err != nil {
 		return nil, fmt.Errorf("get the size of the file: %w", err)

@@ -32,7 +32,7 @@ const (
 )
 
 // Format is VirtualBox's format, version 1.1.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: disk.WithoutSnapshots(formatName, open), Create: create}
 
 func probe(head []byte) int {
 	if len(head) >= 68 && binary.LittleEndian.Uint32(head[64:]) == signature {
@@ -50,9 +50,6 @@ type image struct {
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf(formatName, "vdi images have no internal snapshots")
-	}
 	var h [headerSize]byte
 	if err := disk.ReadStored(f, h[:], 0); err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 )
 
 // Format is Hyper-V's virtual hard disk, version 2.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: disk.WithoutSnapshots(formatName, open), Create: create}
 
 // States of BAT entries (sections 2.5.1.1 and 2.5.1.2).
 const (
@@ -53,9 +53,6 @@ type image struct {
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf(formatName, "vhdx images have no internal snapshots")
-	}
 	var id [len(signature)]byte
 	if err := disk.ReadStored(f, id[:], 0); err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 )
 
 // Format is VMware's virtual disk.
-var Format = disk.Format{Name: formatName, Probe: probe, Open: open, Create: create}
+var Format = disk.Format{Name: formatName, Probe: probe, Open: disk.WithoutSnapshots(formatName, open), Create: create}
 
 // An extent is one part of a disk. Neither flat nor sparse, it is zeros.
 type extent struct {
@@ -30,9 +30,6 @@ type image struct {
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf(formatName, "vmdk images have no internal snapshots")
-	}
 	var magic [4]byte
 	if err := disk.ReadStored(f, magic[:], 0); err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 
 // Format is the virtual hard disk. A fixed one has nothing to be recognized by
 // at the start of the file, and is only opened by name.
-var Format = disk.Format{Name: formatName, Probe: probe, ProbeEnd: probeEnd, Open: open, Create: create}
+var Format = disk.Format{Name: formatName, Probe: probe, ProbeEnd: probeEnd, Open: disk.WithoutSnapshots(formatName, open), Create: create}
 
 func probe(head []byte) int {
 	if bytes.HasPrefix(head, []byte(cookie)) {
@@ -28,9 +28,6 @@ func probeEnd(p []byte) bool {
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
-	if o.Snapshot != "" {
-		return nil, disk.Unsupportedf(formatName, "vpc images have no internal snapshots")
-	}
 	h, err := readFooter(f)
 	if err != nil {
 		return nil, err

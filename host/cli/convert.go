@@ -272,7 +272,10 @@ func (c *copying) sources(ctx context.Context, names []string, v snapshotValue) 
 
 // prepare says what the output is to be like.
 func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
-	if o.noCreate { // which is looked at after the output was made, if one is
+	if o.noCreate { // the cache mode is looked at after the output was made, if one is
+		if err := o.checkUnusedBacking(len(chains)); err != nil {
+			return err
+		}
 		if err := checkCache(o.cache); err != nil {
 			return err
 		}
@@ -387,6 +390,20 @@ func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 	return c.useOptions()
 }
 
+var errConcatBacking = errors.New("Having a backing file for the target makes no sense when concatenating multiple input images")
+
+// checkUnusedBacking says what is wrong with a backing file that is named for an
+// output that is there, and then of no use.
+func (o *convertOptions) checkUnusedBacking(inputs int) error {
+	switch {
+	case o.backing.set && o.zero:
+		return errors.New("Cannot use --target-is-zero when the destination image has a backing file")
+	case o.backing.set && inputs > 1:
+		return errConcatBacking
+	}
+	return nil
+}
+
 // checkBacking says what is wrong with the backing file of an output that is
 // made of so many inputs.
 func (c *copying) checkBacking(inputs int) error {
@@ -394,7 +411,7 @@ func (c *copying) checkBacking(inputs int) error {
 	_, formatted := c.values.Get("backing_fmt")
 	switch {
 	case backed && inputs > 1:
-		return errors.New("Having a backing file for the target makes no sense when concatenating multiple input images")
+		return errConcatBacking
 	case backed && !formatted:
 		return errors.New("Use of backing file requires explicit backing format")
 	case backed && name == "":

@@ -59,11 +59,16 @@ func tryOne(t *testing.T, dir string, seed int64) verdict {
 	if v.kind == "" {
 		return v
 	}
+	least := v
 	small := c.shrink(func(c trial) bool {
 		other, made := c.run(t, dir, env)
-		return made && other.kind == v.kind
+		if !made || other.kind != v.kind {
+			return false
+		}
+		least = other
+		return true
 	})
-	t.Errorf("INSTAR_SEED=%d INSTAR_ROUNDS=1\n%s\n%s\nat first: %s", seed, v, small, quote(c.line))
+	t.Errorf("INSTAR_SEED=%d INSTAR_ROUNDS=1\n%s\n%s\n%s\nat first: %s", seed, v, small, least, quote(c.line))
 	return v
 }
 
@@ -390,9 +395,11 @@ func (c *trial) conversion(d dice, names []string, top string, size int64) {
 		format = d.pick("raw", "raw", "qcow2", "vpc", "vhdx")
 		args = args[:len(args)-1]
 		args = append(args, format, "-n")
-		c.setup = append(c.setup, d.existing(format, size)...)
-		if d.one(4) {
+		if made := d.existing(format, size); d.one(4) {
+			c.setup = append(c.setup, made[0])
 			args = append(args, "--target-is-zero")
+		} else {
+			c.setup = append(c.setup, made...)
 		}
 	} else {
 		args = append(args, d.outputOptions(format, "convert")...)
@@ -415,6 +422,9 @@ func (c *trial) conversion(d dice, names []string, top string, size int64) {
 		rare := 8
 		if strings.HasPrefix(flags[0], "--") {
 			rare = 30
+		}
+		if flags[0] == "-c" && format == "qcow" { // qemu-img 7.2 fails, and does not say why
+			continue
 		}
 		if d.one(rare) {
 			args = append(args, flags...)
