@@ -115,15 +115,39 @@ func (c *comparer) next(off int64) (pair, bool) {
 		c.fail(off, &CompareError{Second: true, Status: true, Offset: off, Err: err})
 		return pair{}, false
 	}
+	if c.Strict {
+		return c.nextStrictly(a, b)
+	}
+	return paired(a, b), true
+}
+
+// nextStrictly is next for runs that have to be stored alike, in their files as
+// well.
+func (c *comparer) nextStrictly(a, b disk.Extent) (pair, bool) {
+	inA, err := inFile(a)
+	if err != nil {
+		c.fail(a.Start, &CompareError{Status: true, Offset: a.Start, Err: err})
+		return pair{}, false
+	}
+	inB, err := inFile(b)
+	if err != nil {
+		c.fail(a.Start, &CompareError{Second: true, Status: true, Offset: a.Start, Err: err})
+		return pair{}, false
+	}
+	if statusOf(a, inA) != statusOf(b, inB) {
+		c.differ(a.Start, true)
+		return pair{}, false
+	}
+	return paired(inA, inB), true
+}
+
+// paired cuts two runs to the same length.
+func paired(a, b disk.Extent) pair {
 	n := min(a.Length, b.Length)
 	if !isHole(a) || !isHole(b) {
 		n = min(n, bufferSize)
 	}
-	if c.Strict && statusOf(a) != statusOf(b) {
-		c.differ(off, true)
-		return pair{}, false
-	}
-	return pair{a.Sub(off, off+n), b.Sub(off, off+n)}, true
+	return pair{a.Sub(a.Start, a.Start+n), b.Sub(b.Start, b.Start+n)}
 }
 
 // runAt returns the run of d at off, which may be beyond its end.
@@ -140,9 +164,11 @@ func isHole(e disk.Extent) bool { return e.Kind == disk.Zero || e.Kind == disk.U
 type status struct {
 	kind   disk.Kind
 	inFile bool // its place in a file is known
+	hole   bool // and the file has none of it
 }
 
-func statusOf(e disk.Extent) status { return status{e.Kind, e.File != nil} }
+// statusOf returns the status of an extent, of which in is how it begins in its file.
+func statusOf(e, in disk.Extent) status { return status{e.Kind, e.File != nil, in.Kind != e.Kind} }
 
 // look compares a run of both.
 func (c *comparer) look(p pair) {

@@ -226,8 +226,35 @@ func (p *plan) extent(off, limit int64) (disk.Extent, error) {
 	if err != nil {
 		return e, &ReadError{at, err}
 	}
-	p.last = p.end.clip(e)
-	return p.last, nil
+	e = p.end.clip(e)
+	if p.asStored && !p.dense {
+		if e, err = inFile(e); err != nil {
+			return e, &ReadError{at, err}
+		}
+	}
+	p.last = e
+	return e, nil
+}
+
+// inFile returns how an extent begins: with stored data, or as zeros where its
+// file has a hole. Data that is looked at is not worth the question.
+func inFile(e disk.Extent) (disk.Extent, error) {
+	if e.Kind != disk.Data {
+		return e, nil
+	}
+	start, end, err := disk.DataRun(e.File, e.Offset)
+	switch {
+	case errors.Is(err, io.EOF):
+		start = math.MaxInt64
+	case err != nil:
+		return e, err
+	}
+	if start > e.Offset {
+		e = e.Sub(e.Start, e.Start+min(start-e.Offset, e.Length))
+		e.Kind = disk.Zero
+		return e, nil
+	}
+	return e.Sub(e.Start, e.Start+min(end-e.Offset, e.Length)), nil
 }
 
 // Sizes of pieces in bytes.

@@ -1,6 +1,7 @@
 package luks
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,7 +16,8 @@ type writer struct {
 	*luks.Volume
 	target disk.Target
 	header []byte
-	size   int64
+	// existing says that what is not written is not zeros.
+	existing bool
 }
 
 // create begins a container of version 1.
@@ -48,7 +50,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 			return nil, err
 		}
 	}
-	return &writer{Volume: volume, target: t, header: header, size: size}, nil
+	return &writer{Volume: volume, target: t, header: header, existing: o.Existing}, nil
 }
 
 func (w *writer) Unit() int64 { return 4096 }
@@ -66,7 +68,11 @@ func (w *writer) Encrypt(p []byte, off, _ int64) { w.Volume.Encrypt(p, off) }
 // Finish writes the header, the part that makes it one last.
 func (w *writer) Finish() error {
 	const first = 4096 // all but the keyslots' areas
-	if _, err := w.target.WriteAt(w.header[first:], first); err != nil {
+	end := len(w.header)
+	if !w.existing { // the areas of keyslots that are not in use stay holes
+		end = len(bytes.TrimRight(w.header, "\x00"))
+	}
+	if _, err := w.target.WriteAt(w.header[first:max(end, first)], first); err != nil {
 		return err
 	}
 	_, err := w.target.WriteAt(w.header[:first], 0)

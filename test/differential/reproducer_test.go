@@ -99,7 +99,7 @@ func TestReproducers(t *testing.T) {
 
 // shrink returns the smallest trial that it finds to differ in the same way.
 func (c trial) shrink(fails func(trial) bool) trial {
-	const tries = 80
+	const tries = 60
 	left := tries
 	for found := true; found; {
 		found = false

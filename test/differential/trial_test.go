@@ -61,7 +61,8 @@ func (c trial) exact() bool {
 	options, sparse := c.option("-o"), c.option("-S")
 	has := func(s string) bool { return strings.Contains(options, s) }
 	switch format := c.format(); {
-	case has("encrypt"), has("streamOptimized"), slices.Contains(c.line, "-c"), slices.Contains(c.line, "-B"):
+	case has("encrypt"), has("streamOptimized"), slices.Contains(c.line, "-c"), slices.Contains(c.line, "-B"),
+		slices.Contains(c.line, "-W"): // in what order qemu-img stores is by chance then
 		return false
 	case slices.Contains(c.line, "-n"):
 		return format == "raw"
@@ -71,7 +72,7 @@ func (c trial) exact() bool {
 		return true
 	case format == "qed":
 		return false
-	case format == "parallels" && has("cluster_size"):
+	case format == "parallels" && has("cluster_size"), has("cluster_size=512"), has("cluster_size=1k"), has("extended_l2"):
 		return false
 	default:
 		return sparse == "" || sparse == "0" || sparse == "4k"
