@@ -4,16 +4,18 @@
 //
 // Each attack is a function that writes image, and what goes with it, into a
 // folder. What comes of it is in testdata/outcomes: exit code, and what kind of
-// message. After a change, go test ./test/hostile -update writes them anew, to
-// be read line by line.
+// message. After a change, go test ./test/hostile -update writes those of
+// the attacks that -run selects anew, to be read line by line.
 package hostile
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +32,15 @@ import (
 	"instar/internal/program"
 )
 
-func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(meterVariable) != "" {
+		os.Exit(meter(os.Args[1:]))
+	}
+	for _, add := range []func(){qcow2Attacks, vhdAttacks, vmdkAttacks, dmgAttacks, qedAttacks, otherAttacks} {
+		add()
+	}
+	os.Exit(program.Main(m))
+}
 
 var update = flag.Bool("update", false, "write testdata/outcomes anew")
 
@@ -48,9 +58,10 @@ func find(name string) attack {
 	return attacks[slices.IndexFunc(attacks, func(a attack) bool { return a.name == name })]
 }
 
-// Limits of a run.
+// Limits of a run: of the host and its workers together.
 const (
-	timeLimit   = 10 * time.Second
+	timeLimit   = 10 * time.Second // of the processor
+	waitLimit   = time.Minute      // by the clock, which goes on while others have the processor
 	memoryLimit = 512 << 20
 	outputLimit = 300 << 20 // allocated, of what convert writes
 )
@@ -88,8 +99,11 @@ func TestAttacks(t *testing.T) {
 			})
 		}
 	})
+	t.Logf("%d attacks; most memory: %d MiB (%s); most processor time: %v (%s)",
+		len(attacks), worst.memory>>20, worst.hungry, worst.time.Round(time.Millisecond), worst.slow)
 	if *update {
-		save(t, got)
+		maps.Copy(want, got)
+		save(t, want)
 	}
 }
 
@@ -120,6 +134,9 @@ func (d *folder) attempt(command, wall string) string {
 		"dd":      {"dd", "--sandbox=" + wall, "-O", "raw", "if=image", "of=out"},
 		"convert": {"convert", "--sandbox=" + wall, "-O", "qcow2", "image", "out"},
 	}[command]
+	if d.format != "" {
+		args = slices.Insert(args, 1, "-f", d.format)
+	}
 	if d.isLUKS() {
 		args = append([]string{args[0], "--object", "secret,id=s,data=wrong", "--image-opts"}, args[1:]...)
 		for k, arg := range args {
@@ -158,21 +175,32 @@ type result struct {
 // file, so that a disk of an exbibyte does not fill the one we are on.
 func (d *folder) run(args []string) result {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), timeLimit)
+	ctx, cancel := context.WithTimeout(d.t.Context(), waitLimit)
 	defer cancel()
 	limits := fmt.Sprintf(`ulimit -d %d; ulimit -f %d; exec "$@"`, memoryLimit>>10, 1<<30/512)
-	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", limits, "sh", program.Instar()}, args...)...)
-	cmd.Dir = d.path
+	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"/bin/sh", "-c", limits, "sh", program.Instar()}, args...)...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = d.path, append(os.Environ(), meterVariable+"=1"), 10*time.Second
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case ctx.Err() != nil:
-		d.t.Fatalf("%q: not done after %v\n%s", args, timeLimit, stderr.String())
-	case errors.As(err, &exit) && !exit.Exited():
-		d.t.Fatalf("%q: %v\n%s", args, err, stderr.String())
+	took, write, err := os.Pipe()
+	if err != nil {
+		d.t.Fatal(err)
 	}
+	defer took.Close()
+	cmd.ExtraFiles = []*os.File{write}
+	err = cmd.Start()
+	write.Close()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	peak := watchMemory(cmd.Process.Pid)
+	cmd.Wait()
+	together := peak()
+	var u usage
+	if err := json.NewDecoder(took).Decode(&u); ctx.Err() != nil || err != nil {
+		d.t.Fatalf("%q: not done after %v, or %v\n%s", args, waitLimit, err, stderr.String())
+	}
+	d.account(args, u, together)
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 

@@ -42,6 +42,7 @@ type folder struct {
 	t      *testing.T
 	path   string
 	canary string // an absolute path, in the folder above
+	format string // to force with -f; "" has it detected
 }
 
 // write writes a file into the folder.

@@ -103,7 +103,7 @@ const description = `{"keyslots":{"0":{"type":"luks2","key_size":64,"af":{"type"
 	`"digests":{"0":{"type":"pbkdf2","keyslots":["0"],"segments":["0"],"hash":"sha256","iterations":1000,"salt":"AAAA","digest":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}},` +
 	`"config":{"json_size":"12288","keyslots_size":"258048"}}`
 
-func init() {
+func otherAttacks() {
 	patcher := func(format string, fresh func() *file) func(string, func(*file)) {
 		return func(name string, patch func(f *file)) {
 			add(format+"/"+name, func(d *folder) {
@@ -166,6 +166,10 @@ func init() {
 		}
 	})
 	patch("tables-are-one", func(f *file) { f.be64(512, 512) })
+	patch("crypt-2", func(f *file) { f.be32(36, 2) })
+	for _, n := range []int{1023, 1024} {
+		patch(fmt.Sprintf("backing-name-%d", n), func(f *file) { f.be64(8, 16<<10); f.be32(16, uint32(n)); f.fill(16<<10, n, 'a') })
+	}
 	for kind := range names(new(folder)) {
 		add("qcow/backing-"+kind, func(d *folder) {
 			f, name := qcow(), names(d)[kind]

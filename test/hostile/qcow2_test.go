@@ -55,7 +55,7 @@ func (f *file) packed(index int, p []byte) {
 	f.be64(4*cluster+8*index, 1<<62|sectors<<54|uint64(at))
 }
 
-func init() {
+func qcow2Attacks() {
 	patch := func(name string, patch func(f *file)) {
 		add("qcow2/"+name, func(d *folder) {
 			f := qcow2()
@@ -106,6 +106,15 @@ func init() {
 			f.be64(2<<21, 3<<21)
 			f.be64(3<<21, 0)
 		})
+	}
+	for k := 9; k < 64; k++ {
+		for _, around := range []int64{-1, 0, 1} {
+			size := uint64(int64(1)<<k + around)
+			patch(fmt.Sprintf("size-power-%d%+d", k, around), func(f *file) { f.be64(24, size) })
+		}
+	}
+	for _, n := range []int{12, 48, 71} { // of a header of version 2, which has 72 bytes
+		patch(fmt.Sprintf("version-2-cut-%d", n), func(f *file) { f.be32(4, 2); f.cut(n) })
 	}
 	patch("l1-is-l1-entry", func(f *file) { f.be64(3*cluster, 3*cluster|1<<63) })
 	patch("l2-is-header", func(f *file) { f.be64(3*cluster, 0|1<<63) })
@@ -198,6 +207,7 @@ func init() {
 	snapshot("extra-1025", func(f *file, at int) { f.be32(at+36, 1025) })
 	snapshot("extra-huge", func(f *file, at int) { f.be32(at+36, 1<<32-1) })
 	snapshot("name-64k", func(f *file, at int) { f.be16(at+14, 65535) })
+	snapshot("l1-is-table", func(f *file, at int) { f.be64(64, 3*cluster) })
 	snapshot("name-escape", func(f *file, at int) { f.be16(at+14, 6); f.text(at+57, "\x1b[31m\n") })
 
 	for kind := range names(new(folder)) {
@@ -217,7 +227,7 @@ func init() {
 	patch("backing-format-loop", func(f *file) { backed(f, "image"); f.extension(104, 0xe2792aca, 5, []byte("qcow2")) })
 	patch("backing-format-unknown", func(f *file) { backed(f, "image"); f.extension(104, 0xe2792aca, 4, []byte("nbd\n")) })
 	patch("data-file-unnamed", func(f *file) { f.be64(72, 1<<2) })
-	for _, n := range []int{2, 3, 16, 17, 40} {
+	for _, n := range []int{2, 3, 15, 16, 17, 40} {
 		add(fmt.Sprintf("qcow2/loop-of-%d", n), func(d *folder) { chain(d, n, "image") })
 		add(fmt.Sprintf("qcow2/chain-of-%d", n), func(d *folder) { chain(d, n, "end.raw"); d.write("end.raw", make([]byte, 512)) })
 	}

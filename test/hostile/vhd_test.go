@@ -62,7 +62,7 @@ func vhd(kind uint32) *file {
 	return f
 }
 
-func init() {
+func vhdAttacks() {
 	patch := func(name string, kind uint32, patch func(f *file)) {
 		add("vpc/"+name, func(d *folder) {
 			f := vhd(kind)
@@ -143,6 +143,19 @@ func init() {
 			f.be64(512+592, uint64(v)<<32)
 		})
 	}
+	add("vpc/parent-conflict", func(d *folder) { // each locator has another name, and one is allowed
+		f := vhd(4)
+		for k, name := range []string{"/etc/passwd", "..\\canary", "base", `\\host\share\base`} {
+			at, p := 512+576+24*k, utf16(name, binary.LittleEndian)
+			f.text(at, []string{"W2ku", "W2ru", "W2ru", "W2ku"}[k])
+			f.be32(at+4, 512)
+			f.be32(at+8, uint32(len(p)))
+			f.be64(at+16, uint64(2560+512*k))
+			f.put(2560+512*k, p)
+		}
+		f.sum(512, 1024, 36)
+		d.write("image", *f)
+	})
 	patch("parent-surrogates", 4, func(f *file) { f.put(512+64, []byte{0xd8, 0, 0xd8, 0, 0xdc, 0, 0, 0x2f}) })
 	patch("parent-overlong", 4, func(f *file) {
 		for k := range 256 {

@@ -32,7 +32,7 @@ func descriptor(kind string, lines ...string) string {
 	return "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"" + kind + "\"\n" + strings.Join(lines, "\n") + "\n"
 }
 
-func init() {
+func vmdkAttacks() {
 	patch := func(name string, patch func(f *file)) {
 		add("vmdk/"+name, func(d *folder) {
 			f := vmdk()
