@@ -39,6 +39,7 @@ type copying struct {
 	opened    []*chain.Chain // what the output must be no part of
 	below     *chain.Chain   // what the output stands on; nil is nothing
 	quiet     bool           // says nothing of sectors that cannot be read
+	rewriting bool           // an image that is there (-n) is laid out anew
 	skipped   []string       // bitmaps that are not copied
 	extra     int64          // bytes that the output may take besides what its size asks for
 	// created is called when the output is there; nil is nothing.
@@ -140,7 +141,10 @@ func (c *copying) run(ctx context.Context) (err error) {
 	out, err := output.Create(c.name, c.options)
 	if err != nil {
 		var create *output.CreateError
-		if errors.As(err, &create) {
+		var lock *localfile.LockError
+		if c.rewriting && errors.As(err, &lock) {
+			err = couldNotOpen(c.name, lock.Error())
+		} else if errors.As(err, &create) {
 			err = c.createError(err.Error())
 		} else if c.target != nil {
 			err = c.target.rename(err)

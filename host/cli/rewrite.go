@@ -74,7 +74,7 @@ func (c *copying) layOutAs(old *chain.Chain) error {
 		c.execution.Inputs = append(c.execution.Inputs, tail)
 	}
 	c.size = top.VirtualSize
-	c.options = output.Options{Size: 1}
+	c.options, c.rewriting = output.Options{Size: 1}, true
 	return nil
 }
 
