@@ -125,7 +125,7 @@ func (h *header) readBitmap(p []byte) ([]disk.Detail, error) {
 		offset == 0, offset&uint64(h.clusterSize-1) != 0,
 		granularity < minBitmapGranularity, granularity > maxBitmapGranularity,
 		flags&^(bitmapInUse|bitmapAuto) != 0,
-		nameSize == 0, nameSize > maxBitmapName,
+		name == "", nameSize > maxBitmapName,
 		kind != bitmapDirtyTracking,
 		flags&bitmapInUse == 0 && h.size > stored*8<<granularity:
 		return nil, disk.Corruptf(formatName, "Bitmap '%s' doesn't satisfy the constraints", name)
