@@ -162,7 +162,7 @@ func (f *File) dropAside() error {
 	if f.aside == "" {
 		return nil
 	}
-	return unix.Unlinkat(f.fd(), f.aside, 0)
+	return f.removeReplaced(f.aside)
 }
 
 // swapExtra puts the other files under their names; those of the last run stay
@@ -193,10 +193,19 @@ func (f *File) keepExtra() error {
 	var errs []error
 	for _, e := range f.extra {
 		if e.swapped {
-			errs = append(errs, unix.Unlinkat(e.fd(), e.temp, 0))
+			errs = append(errs, e.removeReplaced(e.temp))
 		}
 		e.done = true
 		errs = append(errs, e.close())
 	}
 	return errors.Join(errs...)
+}
+
+// removeReplaced removes what was replaced. Another run may have taken it for a
+// leftover and been faster.
+func (f *File) removeReplaced(name string) error {
+	if err := unix.Unlinkat(f.fd(), name, 0); !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
 }
