@@ -59,8 +59,8 @@ type Execution struct {
 	// Hash is fed the content of the output, all of it and in order, as a reader
 	// of the output will find it: what is left out of the output as well, zeros
 	// and what is below an Overlay. Nothing is left to the kernel then, and zeros
-	// are hashed one by one, unless it is a ZeroWriter. nil computes nothing. When Execute fails, what Hash
-	// says is worth nothing.
+	// are hashed one by one, unless it is a ZeroWriter. nil computes nothing. When
+	// Execute fails, what Hash says is worth nothing.
 	Hash hash.Hash
 	// Rate bounds how many bytes a second are written; 0 does not.
 	Rate int64
