@@ -18,7 +18,16 @@ import (
 	"instar/internal/testutil"
 )
 
-func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
+func TestMain(m *testing.M) {
+	code := program.Main(m)
+	if inputsDir != "" {
+		os.RemoveAll(inputsDir)
+	}
+	os.Exit(code)
+}
+
+// inputsDir is where inputs are, once there are any.
+var inputsDir string
 
 // complete reports that all faults are to be tried, not a selection.
 func complete() bool { return os.Getenv("INSTAR_FAULTS") == "all" }
@@ -37,6 +46,7 @@ var inputs = sync.OnceValues(func() (*fixture, error) {
 	if err != nil {
 		return nil, err
 	}
+	inputsDir = dir
 	f := &fixture{dir: dir, content: make([]byte, 3<<20)}
 	for i := range f.content { // an eighth of it zeros
 		if i>>16%8 != 3 {
