@@ -74,6 +74,13 @@ func TestAttacks(t *testing.T) {
 	var mu sync.Mutex
 	got := map[string]string{}
 	all := os.Getenv("INSTAR_HOSTILE") == "all"
+	for _, a := range attacks {
+		for _, command := range commands {
+			if want[a.name+" "+command] == "" && !*update {
+				t.Errorf("%s: nothing is recorded of %s", a.name, command)
+			}
+		}
+	}
 	t.Run("all", func(t *testing.T) {
 		for k, a := range attacks {
 			t.Run(a.name, func(t *testing.T) {
