@@ -47,7 +47,7 @@ func (e *CompareError) Unwrap() error { return e.Err }
 func Compare(ctx context.Context, x Comparison) (Difference, error) {
 	c := &comparer{Comparison: x, size: max(x.A.Size(), x.B.Size()), first: math.MaxInt64}
 	c.progress.report = x.Progress
-	c.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
+	c.buffers.New = func() any { b := make([]byte, len(zeros)); return &b }
 	var group sync.WaitGroup
 	for range workers(x.Workers) {
 		group.Go(func() {
@@ -145,7 +145,7 @@ func (c *comparer) nextStrictly(a, b disk.Extent) (pair, bool) {
 func paired(a, b disk.Extent) pair {
 	n := min(a.Length, b.Length)
 	if !isHole(a) || !isHole(b) {
-		n = min(n, bufferSize)
+		n = min(n, int64(len(zeros)))
 	}
 	return pair{a.Sub(a.Start, a.Start+n), b.Sub(b.Start, b.Start+n)}
 }

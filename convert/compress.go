@@ -1,43 +1,32 @@
 package convert
 
-// compress stores the runs of a piece unit by unit, compressed where that
-// saves room. Units are compressed before the piece has its turn, and those
-// that end up side by side are written as one.
-func (c *copier) compress(p *piece, content []byte, runs []run, placed func()) (Result, error) {
-	scratch := c.buffers.Get().(*[]byte)
-	defer c.buffers.Put(scratch)
-	stored, units, err := c.compressUnits(content, runs, p.off, (*scratch)[:0])
+// compress compresses the runs of a piece unit by unit, where that saves room.
+func (c *copier) compress(p *piece) error {
+	var err error
+	p.stored, p.units, err = c.compressUnits(p.content, p.runs, p.off, c.newBuffer(p)[:0])
 	if err != nil {
-		return Result{}, &WriteError{p.off, err}
+		return &WriteError{p.off, err}
 	}
-	<-p.turn
-	c.hashed(content)
-	var r Result
-	var plain, parts []part // of content, and of stored
-	for _, u := range units {
+	return nil
+}
+
+// placeUnits finds out where the units of a piece go. Those that end up side by
+// side are written as one.
+func (c *copier) placeUnits(p *piece) error {
+	var err error
+	for _, u := range p.units {
 		switch {
 		case u.from == u.to:
-			plain, err = c.layOut(plain, u.run, p.off, &r)
+			p.parts, err = c.layOut(p.parts, u.run, p.off, &p.result)
 		default:
-			parts, err = c.placeCompressed(parts, u, p.off)
-			r.Copied += u.end - u.start
+			p.packed, err = c.placeCompressed(p.packed, u, p.off)
+			p.result.Copied += u.end - u.start
 		}
 		if err != nil {
-			return Result{}, err
+			return err
 		}
 	}
-	placed()
-	for _, part := range plain {
-		if err := c.write(content[part.start:part.end], part.at, p.off+part.start); err != nil {
-			return Result{}, err
-		}
-	}
-	for _, part := range parts {
-		if err := c.store(stored[part.start:part.end], part.at, p.off); err != nil {
-			return Result{}, err
-		}
-	}
-	return r, nil
+	return nil
 }
 
 // A storedUnit is a unit of content, or a run of zeros, and [from, to) of the

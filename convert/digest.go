@@ -93,20 +93,15 @@ func (c *copier) hollow(off, n int64) (int64, error) {
 	return off - start, nil
 }
 
-// leave leaves a piece to what is below the output.
-func (c *copier) leave(p *piece) (Result, error) {
+// readBelow reads what shows through a piece that is left out of the output, if
+// that has to be known.
+func (c *copier) readBelow(p *piece) error {
 	if !c.showsBelow(disk.Unallocated) || p.hollow {
-		<-p.turn
-		c.hashedZeros(p.length)
-		return Result{Zeroed: p.length}, nil
+		return nil
 	}
-	buf := c.buffers.Get().(*[]byte)
-	defer c.buffers.Put(buf)
-	content := (*buf)[:p.length]
-	if err := disk.ReadStored(c.below, content, p.off); err != nil {
-		return Result{}, &ReadError{p.off, err}
+	p.content = c.newBuffer(p)[:p.length]
+	if err := disk.ReadStored(c.below, p.content, p.off); err != nil {
+		return &ReadError{p.off, err}
 	}
-	<-p.turn
-	c.hashed(content)
-	return Result{Zeroed: p.length}, nil
+	return nil
 }

@@ -3,6 +3,7 @@ package convert
 import (
 	"encoding/binary"
 	"sync/atomic"
+	"time"
 )
 
 // A run is [start, end) of the content of a piece.
@@ -63,16 +64,23 @@ type onceFlag struct{ v atomic.Bool }
 func (f *onceFlag) set()        { f.v.Store(true) }
 func (f *onceFlag) isSet() bool { return f.v.Load() }
 
-// progress reports in steps of half a percent.
+// progress reports in steps of time: each report leaves the microVM and wakes the
+// host.
 type progress struct {
-	report     func(done, total int64)
-	done, told int64
+	report func(done, total int64)
+	done   int64
+	next   time.Time
 }
+
+const reportEvery = 100 * time.Millisecond
 
 func (p *progress) add(n, total int64) {
 	p.done += n
-	if p.report != nil && (p.done-p.told >= total/200 || p.done == total) {
-		p.told = p.done
+	if p.report == nil {
+		return
+	}
+	if now := time.Now(); p.done == total || !now.Before(p.next) {
+		p.next = now.Add(reportEvery)
 		p.report(p.done, total)
 	}
 }

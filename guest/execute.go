@@ -151,12 +151,18 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		Workers:    x.Workers,
 		Progress:   s.progress,
 	}
+	if t.direct >= 0 {
+		c.Writers = directWriters
+	}
 	c.Options.Bitmaps = bitmaps
 	if below != nil {
 		c.Below = below
 	}
 	return c, nil
 }
+
+// directWriters is how many pieces are written at a time past the page cache.
+const directWriters = 8
 
 // target returns what is written to by a granted descriptor, and by another one
 // of the same file for direct I/O if that is not 0.

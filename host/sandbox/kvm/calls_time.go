@@ -29,7 +29,7 @@ func (g *guest) timespec(address uint64) (*unix.Timespec, unix.Errno) {
 // between, as the Go scheduler's monitor does, is a monitor: from then on it
 // sleeps for at least nap, since each time that it looks costs exits.
 const (
-	nap      = 2 * time.Millisecond
+	nap      = 20 * time.Millisecond
 	shortNap = 20 * time.Microsecond // what is shorter is a pause in a spin
 	someNaps = 4
 )

@@ -1,0 +1,172 @@
+package convert
+
+import (
+	"errors"
+
+	"instar/disk"
+)
+
+// read reads the extents of a piece into content.
+func read(p *piece, content []byte) error {
+	for _, e := range p.extents {
+		part := content[:e.Length]
+		if err := e.Read(part); err != nil {
+			return readError(e, part, err)
+		}
+		content = content[e.Length:]
+	}
+	return nil
+}
+
+// told is what an error's offset is a multiple of, from where a run begins, as in
+// qemu-img.
+const told = leastRead
+
+// readError returns the error of the first part of e that cannot be read.
+func readError(e disk.Extent, buf []byte, err error) error {
+	for at := e.Start; at < e.End(); at += told {
+		part := e.Sub(at, min(at+told, e.End()))
+		if err := part.Read(buf[:part.Length]); err != nil {
+			return &ReadError{at, err}
+		}
+	}
+	return &ReadError{e.Start, err}
+}
+
+// encrypt encrypts the content of a piece where it is.
+func (c *copier) encrypt(p *piece) {
+	if c.encrypter == nil {
+		return
+	}
+	for _, part := range p.parts {
+		c.encrypter.Encrypt(p.content[part.start:part.end], p.off+part.start, part.at)
+	}
+}
+
+// write writes what is stored of a piece that has been placed.
+func (c *copier) write(p *piece) error {
+	for _, part := range p.parts {
+		var err error
+		switch {
+		case p.content != nil:
+			err = c.writeAt(p.content[part.start:part.end], part.at, p.off+part.start)
+		case p.hole():
+			err = c.zero(part.at, p.off+part.start, part.end-part.start)
+		default:
+			err = c.offload(p, part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, part := range p.packed {
+		if err := c.writeAt(p.stored[part.start:part.end], part.at, p.off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeAt writes at an offset of the target what belongs at off of the output.
+func (c *copier) writeAt(b []byte, at, off int64) error {
+	c.pacer.wait(int64(len(b)))
+	if n, err := c.target.WriteAt(b, at); err != nil {
+		return &WriteError{off + int64(n)/told*told, err}
+	}
+	return nil
+}
+
+// zero has zeros stored at an offset of the target, by the file system if it
+// can.
+func (c *copier) zero(at, off, n int64) error {
+	if c.encrypter == nil && !c.noZero.isSet() {
+		err := c.target.Zero(at, n)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return &WriteError{off, err}
+		}
+		c.noZero.set()
+	}
+	return c.writeZeros(at, off, n)
+}
+
+// zeros are as much as is compared at a time.
+var zeros [4 << 20]byte
+
+func (c *copier) writeZeros(at, off, n int64) error {
+	content := zeros[:]
+	if c.encrypter != nil {
+		buf := c.buffers.Get().(*[]byte)
+		defer c.buffers.Put(buf)
+		content = *buf
+	}
+	for n > 0 {
+		part := content[:min(n, int64(len(content)))]
+		if c.encrypter != nil {
+			clear(part)
+			c.encrypter.Encrypt(part, off, at)
+		}
+		if err := c.writeAt(part, at, off); err != nil {
+			return err
+		}
+		at, off, n = at+int64(len(part)), off+int64(len(part)), n-int64(len(part))
+	}
+	return nil
+}
+
+// offload has the kernel move a part of a piece that is stored as it is.
+func (c *copier) offload(p *piece, part part) error {
+	e := p.extents[0]
+	e = e.Sub(e.Start+part.start, e.Start+part.end)
+	done, err := c.copyStored(e, part.at, p.off+part.start)
+	if err != nil {
+		return err
+	}
+	p.result.Offloaded += done
+	p.result.Copied -= done
+	return c.copyRest(e, part.at, p.off+part.start, done)
+}
+
+// copyStored has the kernel copy an extent as far as it can, and returns how
+// far that was.
+func (c *copier) copyStored(e disk.Extent, at, off int64) (done int64, err error) {
+	for done < e.Length && !c.noOffload.isSet() {
+		c.pacer.wait(e.Length - done)
+		n, err := c.target.CopyFrom(e.File, e.Offset+done, at+done, e.Length-done)
+		done += n
+		if errors.Is(err, errors.ErrUnsupported) {
+			c.noOffload.set()
+			break
+		}
+		if err != nil {
+			return done, &WriteError{off + done, err}
+		}
+		if n == 0 {
+			break // the file ends early, or its file system gives up
+		}
+	}
+	return done, nil
+}
+
+// copyRest reads and writes what is left of an extent from done on.
+func (c *copier) copyRest(e disk.Extent, at, off, done int64) error {
+	if done == e.Length {
+		return nil
+	}
+	buf := c.buffers.Get().(*[]byte)
+	defer c.buffers.Put(buf)
+	for done < e.Length {
+		n := min(int64(len(*buf)), e.Length-done)
+		part := (*buf)[:n]
+		if err := e.Sub(e.Start+done, e.Start+done+n).Read(part); err != nil {
+			return readError(e.Sub(e.Start+done, e.Start+done+n), part, err)
+		}
+		if err := c.writeAt(part, at+done, off+done); err != nil {
+			return err
+		}
+		done += n
+	}
+	return nil
+}
