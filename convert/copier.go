@@ -9,9 +9,8 @@ import (
 )
 
 // A copier has workers prepare pieces: read them, look for zeros, compress. They
-// are placed in order, and written by as many at a time as that is good for. Nobody
-// waits for a turn: whoever completes the order places what others have left, and
-// whoever writes goes on to what others have left for writing.
+// are placed in order, and then written. Nobody waits for a turn: whoever completes
+// the order places and writes what others have left.
 type copier struct {
 	*plan
 	writer     disk.Writer
@@ -20,7 +19,7 @@ type copier struct {
 	hash       hash.Hash       // of what the output shows; nil is none
 	target     disk.Target
 	unit       int64
-	buffer     int64 // bytes of a piece that is read, at most; a unit at least
+	buffer     int64 // bytes of a piece that is read, at most: a unit at least
 	block      int64 // in which zeros are looked for
 	sparse     int64
 
@@ -31,13 +30,6 @@ type copier struct {
 	placing sync.Mutex       // held while pieces are placed
 	waiting map[int64]*piece // prepared, by number
 	placed  int64            // number of the next one to be placed
-
-	writing struct {
-		sync.Mutex
-		queue []*piece
-		busy  int // how many workers write
-		most  int
-	}
 
 	slots     chan struct{} // one for each piece in flight
 	buffers   sync.Pool
@@ -53,12 +45,12 @@ type copier struct {
 }
 
 // inFlight is how many pieces there are at a time: some for each worker to go on
-// with while others wait to be placed or written.
+// with while others wait to be placed.
 func inFlight(workers int) int { return workers + 2 }
 
 // run has workers take pieces and deal with them, until the end or a failure.
 func (c *copier) run(ctx context.Context, workers int) error {
-	c.buffer = max(readSize(c.size, inFlight(workers), c.compressor != nil, c.pacer.rate > 0), c.unit)
+	c.buffer = max(bufferSize, c.unit)
 	c.buffers.New = func() any { b := make([]byte, c.buffer); return &b }
 	c.slots = make(chan struct{}, inFlight(workers))
 	c.waiting = map[int64]*piece{}
@@ -139,33 +131,8 @@ func (c *copier) inOrder(p *piece) []*piece {
 	return placed
 }
 
-// store has a piece that has been placed written.
+// store writes a piece that has been placed, and gives back what it had.
 func (c *copier) store(p *piece) {
-	if p.err != nil || p.content == nil || len(p.parts)+len(p.packed) == 0 {
-		c.finish(p)
-		return
-	}
-	c.encrypt(p)
-	w := &c.writing
-	w.Lock()
-	w.queue = append(w.queue, p)
-	if w.busy == w.most {
-		w.Unlock()
-		return
-	}
-	w.busy++
-	for len(w.queue) > 0 {
-		p, w.queue = w.queue[0], w.queue[1:]
-		w.Unlock()
-		c.finish(p)
-		w.Lock()
-	}
-	w.busy--
-	w.Unlock()
-}
-
-// finish writes a piece, and gives back what it had.
-func (c *copier) finish(p *piece) {
 	if p.err == nil && !c.hasFailed(p.number) {
 		p.err = c.write(p)
 	}

@@ -63,11 +63,8 @@ type Execution struct {
 	Hash hash.Hash
 	// Rate bounds how many bytes a second are written; 0 does not.
 	Rate int64
-	// Workers bounds the number of pieces in flight; 0 is a good number.
+	// Workers bounds how many pieces are read or written at a time; 0 is a good number.
 	Workers int
-	// Writers bounds how many of them are written at a time; 0 is 1. A file system
-	// lets one at a time into the page cache of a file, and the others wait.
-	Writers int
 	// Progress is told how many bytes of the output are dealt with. It is
 	// called from one goroutine at a time, ten times a second and at the end; nil
 	// is for nobody.
@@ -130,7 +127,6 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 	c.setSparse(x.SparseSize)
 	c.progress.report = x.Progress
 	c.pacer.rate = x.Rate
-	c.writing.most = max(x.Writers, 1)
 	if err := c.run(ctx, workers(x.Workers)); err != nil {
 		return Result{}, err
 	}
@@ -170,9 +166,12 @@ func (c *copier) setSparse(n int64) {
 	}
 }
 
+// workers returns how many workers there are if n are asked for. One for each
+// processor keeps it busy: more only wait for each other, since a file system lets
+// one at a time write to a file.
 func workers(n int) int {
 	if n <= 0 {
-		n = 2 * runtime.GOMAXPROCS(0)
+		n = max(runtime.GOMAXPROCS(0), 2)
 	}
 	return min(n, 16)
 }

@@ -9,26 +9,10 @@ import (
 
 // Sizes of pieces in bytes.
 const (
-	mostRead    = 8 << 20   // read and written: each costs calls, which leave the microVM
-	leastRead   = 2 << 20   // the same in small images: as much as qemu-img's convert
+	bufferSize  = 2 << 20   // read and written
 	offloadSize = 64 << 20  // moved by the kernel
 	zeroSize    = 256 << 20 // zeroed by the file system
-	mostBuffers = 96 << 20  // all pieces in flight together
 )
-
-// readSize returns how much of an output of size bytes a piece has that is read,
-// with so many of them in flight: a power of two. It is smaller where a piece takes
-// long to compress, or to be let through (pacer).
-func readSize(size int64, inFlight int, compress, paced bool) int64 {
-	n := int64(mostRead)
-	if compress || paced {
-		n = leastRead
-	}
-	for n > leastRead && (n > size/16 || n*int64(inFlight) > mostBuffers) {
-		n /= 2
-	}
-	return n
-}
 
 // A piece is a part of the output that one worker prepares. It begins on a unit
 // of the writer, and ends on one or with the output.

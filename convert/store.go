@@ -11,31 +11,16 @@ func read(p *piece, content []byte) error {
 	for _, e := range p.extents {
 		part := content[:e.Length]
 		if err := e.Read(part); err != nil {
-			return readError(e, part, err)
+			return &ReadError{e.Start, err}
 		}
 		content = content[e.Length:]
 	}
 	return nil
 }
 
-// told is what an error's offset is a multiple of, from where a run begins, as in
-// qemu-img.
-const told = leastRead
-
-// readError returns the error of the first part of e that cannot be read.
-func readError(e disk.Extent, buf []byte, err error) error {
-	for at := e.Start; at < e.End(); at += told {
-		part := e.Sub(at, min(at+told, e.End()))
-		if err := part.Read(buf[:part.Length]); err != nil {
-			return &ReadError{at, err}
-		}
-	}
-	return &ReadError{e.Start, err}
-}
-
 // encrypt encrypts the content of a piece where it is.
 func (c *copier) encrypt(p *piece) {
-	if c.encrypter == nil {
+	if c.encrypter == nil || p.content == nil {
 		return
 	}
 	for _, part := range p.parts {
@@ -45,6 +30,7 @@ func (c *copier) encrypt(p *piece) {
 
 // write writes what is stored of a piece that has been placed.
 func (c *copier) write(p *piece) error {
+	c.encrypt(p)
 	for _, part := range p.parts {
 		var err error
 		switch {
@@ -70,8 +56,8 @@ func (c *copier) write(p *piece) error {
 // writeAt writes at an offset of the target what belongs at off of the output.
 func (c *copier) writeAt(b []byte, at, off int64) error {
 	c.pacer.wait(int64(len(b)))
-	if n, err := c.target.WriteAt(b, at); err != nil {
-		return &WriteError{off + int64(n)/told*told, err}
+	if _, err := c.target.WriteAt(b, at); err != nil {
+		return &WriteError{off, err}
 	}
 	return nil
 }
@@ -92,8 +78,7 @@ func (c *copier) zero(at, off, n int64) error {
 	return c.writeZeros(at, off, n)
 }
 
-// zeros are as much as is compared at a time.
-var zeros [4 << 20]byte
+var zeros [bufferSize]byte
 
 func (c *copier) writeZeros(at, off, n int64) error {
 	content := zeros[:]
@@ -161,7 +146,7 @@ func (c *copier) copyRest(e disk.Extent, at, off, done int64) error {
 		n := min(int64(len(*buf)), e.Length-done)
 		part := (*buf)[:n]
 		if err := e.Sub(e.Start+done, e.Start+done+n).Read(part); err != nil {
-			return readError(e.Sub(e.Start+done, e.Start+done+n), part, err)
+			return &ReadError{e.Start + done, err}
 		}
 		if err := c.writeAt(part, at+done, off+done); err != nil {
 			return err

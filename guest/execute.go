@@ -151,8 +151,8 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		Workers:    x.Workers,
 		Progress:   s.progress,
 	}
-	if t.direct >= 0 {
-		c.Writers = directWriters
+	if c.Workers == 0 && (t.direct >= 0 || x.DirectInputs) {
+		c.Workers = directWorkers
 	}
 	c.Options.Bitmaps = bitmaps
 	if below != nil {
@@ -161,8 +161,9 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	return c, nil
 }
 
-// directWriters is how many pieces are written at a time past the page cache.
-const directWriters = 8
+// directWorkers is how many pieces are read or written at a time past the page
+// cache: a worker waits for the disk then.
+const directWorkers = 8
 
 // target returns what is written to by a granted descriptor, and by another one
 // of the same file for direct I/O if that is not 0.

@@ -3,6 +3,7 @@ package guest
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -65,9 +66,13 @@ type target struct {
 	fd     int
 	direct int  // the same, open for direct I/O; -1 is none
 	keeps  bool // its length, as a device does
+	// used is set from the first change on: a target that does not keep its
+	// length is handed out empty.
+	used atomic.Bool
 }
 
 func (t *target) WriteAt(p []byte, off int64) (int, error) {
+	t.used.Store(true)
 	fd := t.fd
 	if t.direct >= 0 && isAligned(p, off) {
 		fd = t.direct
@@ -91,14 +96,18 @@ func (t *target) WriteAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
+// Truncate sets the length. What is empty is not made empty: ext4 would flush it
+// when it is closed.
 func (t *target) Truncate(size int64) error {
-	if t.keeps {
+	if t.keeps || (size == 0 && !t.used.Load()) {
 		return nil
 	}
+	t.used.Store(true)
 	return retry(func() error { return unix.Ftruncate(t.fd, size) })
 }
 
 func (t *target) Zero(off, n int64) error {
+	t.used.Store(true)
 	return unsupported(retry(func() error { return unix.Fallocate(t.fd, unix.FALLOC_FL_ZERO_RANGE, off, n) }))
 }
 
@@ -108,6 +117,7 @@ func (t *target) CopyFrom(src disk.File, srcOff, off, n int64) (int64, error) {
 	if !ok || t.direct >= 0 { // which the kernel would copy through the page cache
 		return 0, errors.ErrUnsupported
 	}
+	t.used.Store(true)
 	for {
 		done, err := unix.CopyFileRange(f.fd, &srcOff, t.fd, &off, int(n), 0)
 		if err != unix.EINTR {
