@@ -184,7 +184,7 @@ func (c *copying) run(ctx context.Context) (err error) {
 	}
 	c.execution.Hash = c.integrity.hash()
 	c.execution.Sync = c.execution.Sync || c.integrity.verify
-	result, err := c.worker.Execute(ctx, &c.execution, update, c.warn)
+	result, err := c.fill(ctx, out, update)
 	if err != nil {
 		c.progress.leave()
 		return c.explain(err)
@@ -204,6 +204,15 @@ func (c *copying) run(ctx context.Context) (err error) {
 	}
 	c.progress.end()
 	return c.tellDigest(result.Digest)
+}
+
+// fill has the output filled.
+func (c *copying) fill(ctx context.Context, out *output.File, update func(job.Progress)) (*job.Result, error) {
+	if c.execution.Sync {
+		stop := out.WriteBack()
+		defer stop()
+	}
+	return c.worker.Execute(ctx, &c.execution, update, c.warn)
 }
 
 // grantOutput hands the files of the output to the worker.

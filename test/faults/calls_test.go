@@ -128,6 +128,20 @@ func TestCallsFail(t *testing.T) {
 	}
 }
 
+// What is to be on the disk in the end is sent there while more is written; that
+// this fails matters to nobody.
+func TestWriteBackFails(t *testing.T) {
+	d := newFixture(t)
+	f := fault{call: "sync_file_range", errno: "EIO"}
+	hit, ok := d.inject(t, f, 1, "convert -t writeback -r 2M -O raw in.raw out", "jail")
+	if !hit || !ok {
+		t.Errorf("it was tried: %v; the copy succeeded: %v", hit, ok)
+	}
+	if hit, ok = d.inject(t, f, 1, "convert -r 2M -O raw in.raw out", "jail"); hit || !ok {
+		t.Errorf("what needs not be on the disk is sent there: %v; the copy succeeded: %v", hit, ok)
+	}
+}
+
 // inject runs a command in which a call fails, and says whether it came to that
 // and whether the command succeeded.
 func (f *fixture) inject(t *testing.T, fault fault, n int, command, wall string) (hit, ok bool) {
