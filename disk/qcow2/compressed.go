@@ -72,7 +72,12 @@ func (c *cursor) readWhole(p []byte, cluster int64) (int64, error) {
 	}
 	for k, s := range streams[:n] {
 		at := s.offset - first.offset
-		if err := d.decode(p[int64(k)*c.clusterSize:][:c.clusterSize], src[at:at+s.length]); err != nil {
+		dst := p[int64(k)*c.clusterSize:]
+		after := 0 // of dst, what is decoded next
+		if k+1 < n {
+			after = zstdSlack
+		}
+		if err := d.decode(dst[:c.clusterSize:c.clusterSize+int64(after)], src[at:at+s.length]); err != nil {
 			return 0, err
 		}
 	}
@@ -159,7 +164,8 @@ func (d *decoder) buffer(n int) []byte {
 }
 
 // decode fills dst, a cluster, from the stream that src begins with. A deflate
-// stream that has more to say is cut short there, as QEMU does.
+// stream that has more to say is cut short there, as QEMU does. What is behind dst,
+// up to its capacity, may be overwritten.
 func (d *decoder) decode(dst, src []byte) error {
 	var err error
 	if d.compression == compressionZstd {
@@ -173,8 +179,12 @@ func (d *decoder) decode(dst, src []byte) error {
 	return nil
 }
 
+// zstdSlack is how much room behind the content has it decoded by copies of whole
+// words, whose ends are overwritten.
+const zstdSlack = 16
+
 // decodeZstd fills dst from as many frames as it takes, the last of which ends
-// with dst.
+// with dst. It may overwrite dst up to its capacity.
 func (d *decoder) decodeZstd(dst, src []byte) error {
 	if d.zstd == nil {
 		var err error
@@ -187,9 +197,12 @@ func (d *decoder) decodeZstd(dst, src []byte) error {
 		if err != nil {
 			return err
 		}
-		out, err := d.zstd.DecodeAll(src[:n], dst[:0:len(dst)])
+		out, err := d.zstd.DecodeAll(src[:n], dst[:0])
 		if err != nil {
 			return err
+		}
+		if len(out) > len(dst) {
+			return errFrame
 		}
 		dst, src = dst[len(out):], src[n:]
 	}

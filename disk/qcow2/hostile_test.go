@@ -193,3 +193,34 @@ func TestNULInANameIsNotHidden(t *testing.T) {
 		t.Errorf("backing file %q; want %q", got, want)
 	}
 }
+
+// TestZstdOfMoreThanACluster: a stream that has more than its cluster is refused,
+// and nothing of it shows in what is read besides, before or behind it.
+func TestZstdOfMoreThanACluster(t *testing.T) {
+	const cluster = 1 << 16
+	for _, more := range []int{0, 1, 9, 16, 17, 4096} {
+		b := builder{size: 1 << 20, zstd: true}.build()
+		want := sample(3 * cluster)
+		b.packed(2, zstded(want[:cluster]))
+		b.packed(3, zstded(append(bytes.Clone(want[cluster:2*cluster]), make([]byte, more)...)))
+		b.packed(4, zstded(want[2*cluster:]))
+		img, err := b.open(disk.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := bytes.Repeat([]byte{0xaa}, len(want)+100)
+		_, err = img.ReadAt(p[:len(want)], 2*cluster)
+		if (err != nil) != (more > 0) || (err == nil && !bytes.Equal(p[:len(want)], want)) {
+			t.Errorf("with %d bytes more: %v", more, err)
+		}
+		for k := range int64(3) {
+			_, err := img.ReadAt(p[k*cluster:][:cluster], (2+k)*cluster)
+			if (err != nil) != (more > 0 && k == 1) || (err == nil && !bytes.Equal(p[k*cluster:][:cluster], want[k*cluster:][:cluster])) {
+				t.Errorf("with %d bytes more, cluster %d: %v", more, k, err)
+			}
+		}
+		if !bytes.Equal(p[len(want):], bytes.Repeat([]byte{0xaa}, 100)) {
+			t.Errorf("with %d bytes more: what is behind is overwritten", more)
+		}
+	}
+}
