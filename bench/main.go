@@ -19,15 +19,16 @@ func main() {
 
 // options are what a run was asked for.
 type options struct {
-	instar string // path of the program
-	data   string // folder of the inputs, which are kept, and of the outputs
-	tree   string // real files, for the inputs
-	size   int64  // bytes of the inputs
-	rounds int    // after the warm-up
-	starts int    // of the rows on start-up
-	settle bool   // have everything that was written on the disk before a run
-	trace  bool   // count system calls, if strace is there
-	peer   string // one more converter, NAME=COMMAND with {in} and {out}; or ""
+	instar  string // path of the program
+	data    string // folder of the inputs, which are kept, and of the outputs
+	tree    string // real files, for the inputs
+	size    int64  // bytes of the inputs
+	rounds  int    // after the warm-up
+	starts  int    // of the rows on start-up
+	settle  bool   // have everything that was written on the disk before a run
+	ballast bool   // keep a hypervisor from taking free memory back
+	trace   bool   // count system calls, if strace is there
+	peer    string // one more converter, NAME=COMMAND with {in} and {out}; or ""
 }
 
 func run() error {
@@ -45,6 +46,7 @@ func run() error {
 	flag.StringVar(&o.peer, "peer", os.Getenv("PEER"), "one more converter, 'NAME=COMMAND {in} {out}' (PEER)")
 	flag.BoolVar(&o.trace, "trace", true, "count system calls")
 	only := flag.String("only", "", "measure only rows whose title has this in it, and print the page")
+	flag.BoolVar(&o.ballast, "ballast", reporting(), "keep a hypervisor from taking free memory back between runs")
 	flag.BoolVar(&o.settle, "settle", true, "have everything written on the disk before a run")
 	out := flag.String("o", "", "file for the page, which plots are put beside; standard output without it")
 	flag.Parse()
@@ -99,6 +101,13 @@ func bench(o options, only string, say func(string)) (report, error) {
 	say("making the inputs")
 	if err := makeInputs(o); err != nil {
 		return r, err
+	}
+	if o.ballast {
+		b, err := newBallast()
+		defer b.drop()
+		if err != nil {
+			return r, err
+		}
 	}
 	all := rows(o)
 	shared := newSharing(o)

@@ -40,7 +40,8 @@ type extra struct {
 }
 
 // measure runs the contenders of a row in turn: a warm-up round, in which the
-// outputs are compared, and then the rounds that count.
+// outputs are compared, and then the rounds that count, each of which begins with
+// another one.
 func measure(o options, r row) (table, error) {
 	t := table{row: r, samples: make([][]sample, len(r.contenders)), extras: make([]extra, len(r.contenders))}
 	if r.missing != "" {
@@ -53,7 +54,9 @@ func measure(o options, r row) (table, error) {
 	defer os.Remove(first)
 	defer os.Remove(filepath.Join(r.dir, outputFile))
 	for round := range r.rounds + 1 {
-		for i, c := range r.contenders {
+		for k := range r.contenders {
+			i := (round + k) % len(r.contenders)
+			c := r.contenders[i]
 			s, err := measureOne(o, r.dir, c.argv)
 			if err != nil {
 				return t, fmt.Errorf("%s: %w", c.name, err)

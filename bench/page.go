@@ -32,13 +32,13 @@ Written by `+"`make bench`"+`, which anyone can repeat; do not edit.
 %s
 
 Inputs have %s of a real file system with real files, unless the row says otherwise. The contenders of a row ran in turn,
-A B A B, on a warm page cache, nothing waiting to be written; all outputs of a row had equal content. Each figure is the
+A B C, B C A, C A B, on a warm page cache, nothing waiting to be written; all outputs of a row had equal content. %sEach figure is the
 median of %d rounds after a warm-up (%d for start-up), the spread is from the fastest to the slowest. "Ratio" is the time
 of that line over the time of the row's first line: above 1 the first is faster. Memory is the most that one process took;
 that of the microVM includes the guest's. Calls are system calls, counted by strace in a run of its own, exits are how
 often the microVM was left. instar runs behind the wall that it chooses by itself unless the line says otherwise.
 Where a row has a part of the size, that is so that a slow contender does not take minutes.
-`, where, mebibytes(o.size), o.rounds, o.starts)
+`, where, mebibytes(o.size), aboutBallast(o), o.rounds, o.starts)
 	targets(&b, r)
 	b.WriteString("\n## Rows\n")
 	for _, t := range r.tables {
@@ -46,6 +46,14 @@ Where a row has a part of the size, that is so that a slow contender does not ta
 	}
 	renderCurves(&b, r.curves)
 	return b.String(), nil
+}
+
+// aboutBallast says what was done about a hypervisor, if anything.
+func aboutBallast(o options) string {
+	if !o.ballast {
+		return ""
+	}
+	return "The machine is a virtual one that gives\nfree memory back to its host and waits for it when it is used again; a ballast kept it in pieces too small for that.\n"
 }
 
 // targets compares what was measured with what is wanted.
