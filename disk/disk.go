@@ -168,6 +168,14 @@ type Target interface {
 	Sync() error
 }
 
+// A Puncher is a Target that can give space up.
+type Puncher interface {
+	Target
+	// Punch makes [off, off+n) read as zeros, and no longer take space. It returns
+	// errors.ErrUnsupported where the file cannot do that.
+	Punch(off, n int64) error
+}
+
 // ReadStored fills p with what f has at off. A file that ends early is
 // continued by zeros, as qemu continues a truncated image file.
 func ReadStored(f io.ReaderAt, p []byte, off int64) error {

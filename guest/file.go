@@ -111,6 +111,13 @@ func (t *target) Zero(off, n int64) error {
 	return unsupported(retry(func() error { return unix.Fallocate(t.fd, unix.FALLOC_FL_ZERO_RANGE, off, n) }))
 }
 
+// Punch is [disk.Puncher]'s.
+func (t *target) Punch(off, n int64) error {
+	t.used.Store(true)
+	const mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	return unsupported(retry(func() error { return unix.Fallocate(t.fd, mode, off, n) }))
+}
+
 // CopyFrom is copy_file_range. One call of it stops where the kernel likes.
 func (t *target) CopyFrom(src disk.File, srcOff, off, n int64) (int64, error) {
 	f, ok := src.(*file)

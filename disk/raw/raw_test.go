@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -177,6 +178,52 @@ func (t *target) Truncate(n int64) error {
 func (t *target) Zero(off, n int64) error {
 	t.calls = append(t.calls, call{"zero", off, n})
 	return t.err
+}
+
+// A puncher is a target that can give space up, unless err is set.
+type puncher struct {
+	target
+	err error
+}
+
+func (p *puncher) Punch(off, n int64) error {
+	p.calls = append(p.calls, call{"punch", off, n})
+	return p.err
+}
+
+// TestZeroGivesSpaceUp writes zeros into a file that is there.
+func TestZeroGivesSpaceUp(t *testing.T) {
+	punch, zero := call{"punch", 4096, 8192}, call{"zero", 4096, 8192}
+	for _, tc := range []struct {
+		options disk.WriterOptions
+		err     error // of giving space up
+		want    []call
+	}{
+		{disk.WriterOptions{Existing: true}, nil, []call{punch}},
+		{disk.WriterOptions{Existing: true}, errors.ErrUnsupported, []call{punch, zero}},
+		{disk.WriterOptions{Existing: true, Dense: true}, nil, []call{zero}},
+		{disk.WriterOptions{Existing: true, Zeroed: true}, nil, nil},
+	} {
+		out := puncher{err: tc.err}
+		w, err := raw.Format.Create(&out, 1<<20, tc.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Zero(4096, 8192); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(out.calls, tc.want) {
+			t.Errorf("%+v: %v, want %v", tc.options, out.calls, tc.want)
+		}
+	}
+	failure := errors.New("no")
+	w, err := raw.Format.Create(&puncher{err: failure}, 1<<20, disk.WriterOptions{Existing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Zero(0, 4096); !errors.Is(err, failure) {
+		t.Errorf("Zero: %v, want %v", err, failure)
+	}
 }
 
 func TestWriter(t *testing.T) {

@@ -14,8 +14,9 @@ const unit = 4096
 
 // A writer has nothing to lay out: content goes where it is.
 type writer struct {
-	target disk.Target
-	zero   bool // zeros have to be arranged for
+	target   disk.Target
+	allocate bool // zeros take space
+	zeroed   bool // what is not written reads as zeros
 }
 
 func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
@@ -31,7 +32,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 			return nil, err
 		}
 	}
-	return &writer{target: t, zero: allocate || o.Dense || !o.Zeroed}, nil
+	return &writer{target: t, allocate: allocate || o.Dense, zeroed: o.Zeroed}, nil
 }
 
 // preallocates reads the options of a new image, and reports whether all of its
@@ -67,9 +68,17 @@ func (w *writer) Unit() int64 { return unit }
 
 func (w *writer) Place(off, n int64) (at, placed int64, err error) { return off, n, nil }
 
+// Zero has zeros take no space, where that can be given up, unless all of it is
+// to be allocated.
 func (w *writer) Zero(off, n int64) error {
-	if !w.zero {
+	switch p, punches := w.target.(disk.Puncher); {
+	case w.allocate:
+	case w.zeroed:
 		return nil
+	case punches:
+		if err := p.Punch(off, n); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
 	}
 	return w.target.Zero(off, n)
 }

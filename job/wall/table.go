@@ -162,12 +162,13 @@ var Table = []Group{
 		},
 		{
 			Number: unix.SYS_FALLOCATE, Name: "fallocate",
-			For: "allocate a range of the output, or have it read as zeros",
+			For: "allocate a range of the output, have it read as zeros, or give its space up",
 			Args: []Arg{
 				{Index: 0, Name: "fd", Descriptor: Output},
 				{Index: 1, Name: "mode", OneOf: []Value{
 					{"0", 0},
 					{"FALLOC_FL_ZERO_RANGE", unix.FALLOC_FL_ZERO_RANGE},
+					{"FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE", unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE},
 				}},
 				{Index: 2, Name: "offset + size", Ceiling: true},
 			},
