@@ -87,13 +87,48 @@ func (c *copier) next(off int64) (*piece, error) {
 			c.fillIn(p)
 			return p, nil
 		}
-		if e, err = c.extent(at, end-at); err != nil {
+		limit := end - at
+		if c.overlay { // what is left to what is below is left from the next unit on
+			limit = min(limit, c.unit-at%c.unit)
+		}
+		if e, err = c.extent(at, limit); err != nil {
 			return nil, err
 		}
 		if c.align(at) == at && e.Length >= max(c.buffer/8, c.unit) {
 			return p, nil // better on its own
 		}
 	}
+}
+
+// holes returns the runs of whole units of a piece that are known to be zeros: they
+// are left out however short they are.
+func (c *copier) holes(p *piece) []run {
+	var list []run
+	start := int64(-1) // of a run of holes; -1 is none
+	at := int64(0)
+	add := func() {
+		if start < 0 {
+			return
+		}
+		if in := (p.off + start) % c.unit; in > 0 {
+			start += c.unit - in
+		}
+		if end := c.align(p.off+at) - p.off; start < end {
+			list = append(list, run{start, end, true})
+		}
+		start = -1
+	}
+	for _, e := range p.extents {
+		switch hole := e.Kind == disk.Zero || e.Kind == disk.Unallocated; {
+		case !hole:
+			add()
+		case start < 0:
+			start = at
+		}
+		at += e.Length
+	}
+	add()
+	return list
 }
 
 // fillIn has what a unit that is stored in part leaves out come from below.

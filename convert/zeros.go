@@ -39,6 +39,39 @@ func findZeros(content []byte, off, block, sparse int64) []run {
 	return runs
 }
 
+// carve has holes, which are in order, be runs of zeros.
+func carve(runs, holes []run) []run {
+	if len(holes) == 0 {
+		return runs
+	}
+	var list []run
+	add := func(r run) {
+		if k := len(list) - 1; k >= 0 && list[k].zero == r.zero {
+			list[k].end = r.end
+		} else {
+			list = append(list, r)
+		}
+	}
+	for _, r := range runs {
+		for at := r.start; at < r.end; {
+			for len(holes) > 0 && holes[0].end <= at {
+				holes = holes[1:]
+			}
+			part := run{at, r.end, r.zero}
+			switch {
+			case len(holes) == 0 || holes[0].start >= r.end:
+			case holes[0].start > at:
+				part.end = holes[0].start
+			default:
+				part.end, part.zero = min(holes[0].end, r.end), true
+			}
+			add(part)
+			at = part.end
+		}
+	}
+	return list
+}
+
 // allZero reports whether p is all zeros.
 func allZero(p []byte) bool {
 	for len(p) >= 64 {

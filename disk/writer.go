@@ -85,6 +85,10 @@ type WriterOptions struct {
 	// Existing says that the target is a device, or an image that is written in
 	// place: its length stays.
 	Existing bool
+	// Blank says that nothing is going to be copied into the image: it is only
+	// created. What it shows until somebody writes to it does not matter where to
+	// store zeros would cost, as in an encrypted image.
+	Blank bool
 	// Zeroed says that the target reads as zeros where nothing is written.
 	Zeroed bool
 	// Compress has units stored compressed: the Writer is a [Compressor] then, or

@@ -127,6 +127,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		return e, err
 	}
 	o := options(x.Output)
+	o.Blank = len(x.Inputs) == 0
 	for _, f := range x.Output.Files {
 		t, err := s.target(f.ID, f.Direct)
 		if err != nil {

@@ -173,3 +173,41 @@ func seal(image []byte) []byte {
 	copy(p[448:], sum[:])
 	return p
 }
+
+// A zeroed target notes what is zeroed by the file system.
+type zeroed struct {
+	disktest.Target
+	n int64
+}
+
+func (z *zeroed) Zero(_, n int64) error {
+	z.n += n
+	return nil
+}
+
+func TestNothingIsStoredInWhatIsOnlyCreated(t *testing.T) {
+	const size = 1 << 20
+	for _, tc := range []struct {
+		blank         bool
+		preallocation string
+		err           error
+		zeroed        int64
+	}{
+		{true, "off", nil, 0},
+		{true, "full", nil, size},
+		{false, "off", errors.ErrUnsupported, 0}, // so that encrypted zeros are written
+		{false, "full", errors.ErrUnsupported, 0},
+	} {
+		target := &zeroed{}
+		w, err := luks.Format.Create(target, size, disk.WriterOptions{
+			Secret: []byte(passphrase), Blank: tc.blank,
+			Values: map[string]string{"iter-time": "10", "preallocation": tc.preallocation},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Zero(0, size); !errors.Is(err, tc.err) || target.n != tc.zeroed {
+			t.Errorf("%+v: %v, %d bytes zeroed", tc, err, target.n)
+		}
+	}
+}

@@ -18,6 +18,8 @@ type writer struct {
 	header []byte
 	// existing says that what is not written is not zeros.
 	existing bool
+	blank    bool // nothing is copied into it
+	allocate bool // it takes all of its space all the same
 }
 
 // create begins a container of version 1.
@@ -50,7 +52,11 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 			return nil, err
 		}
 	}
-	return &writer{Volume: volume, target: t, header: header, existing: o.Existing}, nil
+	preallocation := o.Values["preallocation"]
+	return &writer{
+		Volume: volume, target: t, header: header, existing: o.Existing,
+		blank: o.Blank, allocate: preallocation == "falloc" || preallocation == "full",
+	}, nil
 }
 
 func (w *writer) Unit() int64 { return 4096 }
@@ -59,8 +65,17 @@ func (w *writer) Place(off, n int64) (at, placed int64, err error) {
 	return int64(len(w.header)) + off, n, nil
 }
 
-// Zero has zeros be written: what is not would be decrypted as well.
-func (w *writer) Zero(_, _ int64) error { return errors.ErrUnsupported }
+// Zero has zeros be written: what is not would be decrypted as well. Where
+// nothing is, that does no harm.
+func (w *writer) Zero(off, n int64) error {
+	switch {
+	case !w.blank:
+		return errors.ErrUnsupported
+	case w.allocate:
+		return w.target.Zero(int64(len(w.header))+off, n)
+	}
+	return nil
+}
 
 // Encrypt numbers sectors as on the disk.
 func (w *writer) Encrypt(p []byte, off, _ int64) { w.Volume.Encrypt(p, off) }

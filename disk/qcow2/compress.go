@@ -1,6 +1,7 @@
 package qcow2
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -32,6 +33,16 @@ func newCompressor(w *writer) (*compressor, error) {
 	w.shares, w.stored = map[int64][]byte{}, map[int64]bool{}
 	return &compressor{writer: w}, nil
 }
+
+// A refuser takes the place of a compressor where there is an external data
+// file: QEMU finds that nothing can be compressed then when something is to be.
+type refuser struct{ *writer }
+
+var errCompressedDataFile = errors.New("Operation not supported") //nolint:staticcheck // qemu-img's text
+
+func (r *refuser) Compress(dst, _ []byte, _ int64) ([]byte, error) { return append(dst, 0), nil }
+func (r *refuser) PlaceCompressed(_, _ int64) (int64, error)       { return 0, errCompressedDataFile }
+func (r *refuser) Finish() error                                   { return errCompressedDataFile }
 
 // Compress compresses a cluster; what lies behind the end of the disk is zeros.
 func (c *compressor) Compress(dst, unit []byte, _ int64) ([]byte, error) {

@@ -25,6 +25,7 @@ type writer struct {
 	best            bool // compression
 	existing        bool // the target is a device
 	zeroed          bool // it reads as zeros where nothing is written
+	blank           bool // no content comes
 	unit            int64
 	entrySize       int64 // of an L2 entry
 	span            int64 // bytes of the disk that an L2 table maps
@@ -98,7 +99,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	if size > 1<<62 || (size+w.span-1)/w.span > maxL1Size/8 {
 		return nil, errors.New("Could not resize image: Failed to grow the L1 table: File too large") //nolint:staticcheck // qemu-img's text
 	}
-	w.existing, w.zeroed = o.Existing, o.Zeroed
+	w.existing, w.zeroed, w.blank = o.Existing, o.Zeroed, o.Blank
 	if err := w.empty(); err != nil {
 		return nil, err
 	}
@@ -120,7 +121,10 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	if w.ahead == nil {
 		w.next = 0 // qemu-img opens the image anew
 	}
-	if o.Compress {
+	switch {
+	case o.Compress && w.dataFile != "":
+		return &refuser{w}, nil
+	case o.Compress:
 		return newCompressor(w)
 	}
 	return v, nil
@@ -143,9 +147,6 @@ func (w *writer) beginDataFile(o disk.WriterOptions) error {
 	}
 	if len(o.Files) != 1 || len(o.FileNames) != 1 {
 		return disk.Unsupportedf(formatName, "an external data file that is not given")
-	}
-	if o.Compress {
-		return errors.New("Operation not supported") //nolint:staticcheck // qemu-img's text
 	}
 	w.data, w.dataFile = o.Files[0], o.FileNames[0]
 	if w.dataFileRaw && w.preallocation == "off" {
@@ -343,7 +344,11 @@ func (w *writer) Zero(off, n int64) error {
 	switch {
 	case w.backingFile != "":
 		return w.zeroClusters(off, n)
-	case w.dense, w.ahead != nil && (w.encrypted || !w.zeroed && w.dataFile == ""):
+	case w.dense:
+		return errors.ErrUnsupported
+	case w.ahead != nil && w.encrypted && !w.blank: // what is in the clusters would be decrypted
+		return w.zeroClusters(off, n)
+	case w.ahead != nil && !w.zeroed && w.dataFile == "":
 		return errors.ErrUnsupported
 	}
 	return nil

@@ -57,7 +57,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		return nil, errors.New("Disk size is too large, max size is 2040 GiB") //nolint:staticcheck // qemu-img's text
 	}
 	switch {
-	case options.fixed && size == 0: // QEMU makes one, and does not open it
+	case options.fixed && size == 0 && !o.Blank: // QEMU makes one, and does not open it
 		return nil, errors.New("Error reading dynamic VHD header") //nolint:staticcheck // qemu-img's text
 	case options.fixed && o.Existing:
 		return nil, errors.New("a fixed VHD ends where its file does, and cannot be written to a device")

@@ -16,16 +16,13 @@ func (c *copying) setBitmaps(o *convertOptions, chains []*chain.Chain) error {
 	if !o.bitmaps {
 		return nil
 	}
-	compat, _ := c.values.Get("compat")
-	switch {
-	case len(chains) > 1:
+	if len(chains) > 1 {
 		return errors.New("Copying bitmaps only possible with single source")
-	case chains[0].Top().Inspection.Format != "qcow2":
-		return errors.New("Source lacks bitmap support")
-	case c.format != job.QCOW2, compat == "0.10", compat == "v2":
-		return fmt.Errorf("Format driver '%s' does not support bitmaps", c.format)
 	}
 	in := chains[0]
+	if i := in.Top().Inspection; i.Format != string(job.QCOW2) || isVersion2(i) {
+		return errors.New("Source lacks bitmap support")
+	}
 	for _, b := range bitmapsOf(in.Top().Inspection) {
 		if b.broken && !o.skipBad {
 			return &hintError{
@@ -42,6 +39,29 @@ func (c *copying) setBitmaps(o *convertOptions, chains []*chain.Chain) error {
 		c.extra += 2*(in.Size()/b.granularity/8) + bitmapOverhead
 	}
 	return nil
+}
+
+// canHaveBitmaps says that the output cannot have bitmaps, if it is to have some.
+func (c *copying) canHaveBitmaps(asked bool) error {
+	compat, given := c.values.Get("compat")
+	if !given { // of an image that is there
+		compat = c.execution.Output.Options["compat"]
+	}
+	if asked && (c.format != job.QCOW2 || compat == "0.10" || compat == "v2") {
+		return fmt.Errorf("Format driver '%s' does not support bitmaps", c.format)
+	}
+	return nil
+}
+
+// isVersion2 reports whether a qcow2 image is of a version that cannot have
+// bitmaps.
+func isVersion2(i *job.Inspection) bool {
+	for _, d := range i.Details {
+		if d.Key == "compat" && d.Text != nil {
+			return *d.Text == "0.10"
+		}
+	}
+	return false
 }
 
 // bitmapOverhead is what a bitmap takes at most besides its bits, in bytes.

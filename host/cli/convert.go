@@ -310,7 +310,7 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	c.execution.SparseSize = o.sparse.n
 	c.execution.Sync = o.cache != "unsafe"
 	c.execution.Workers = int(o.parallel.n)
-	c.execution.Offload = o.offload
+	c.execution.Offload = o.offload && c.offloads(chains)
 	c.execution.Rate = o.rate.n
 	if o.salvage {
 		c.execution.Salvage = true
@@ -325,6 +325,15 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 		c.filled = func() error { return err }
 	}
 	c.created = func(f *output.File) error {
+		if !o.noCreate {
+			return nil
+		}
+		if err := c.canHaveBitmaps(o.bitmaps); err != nil {
+			return err
+		}
+		if err := c.canCompress(o.compress); err != nil {
+			return err
+		}
 		if c.options.NoCreate && f.Size() < c.size {
 			return errors.New("output file is smaller than input file")
 		}
@@ -334,6 +343,23 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 		return c.readDirectly(chains)
 	}
 	return nil
+}
+
+// offloads reports whether -C makes a difference, as in qemu-img: copying is only
+// left to the kernel between images that store content as it is, raw and qcow2.
+func (c *copying) offloads(chains []*chain.Chain) bool {
+	plain := func(format string) bool { return format == string(job.Raw) || format == string(job.QCOW2) }
+	if !plain(string(c.format)) || c.execution.Output.Secret != nil {
+		return false
+	}
+	for _, in := range chains {
+		for _, l := range in.Layers {
+			if !plain(l.Inspection.Format) || l.Inspection.Encrypted {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // nameFromOptions reads the name of an output that is there as a list of options.
@@ -377,11 +403,18 @@ func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 	if err := c.checkBacking(len(chains)); err != nil {
 		return err
 	}
-	if err := c.canCompress(o.compress); err != nil {
-		return err
+	if !o.noCreate { // qemu-img asks the image itself if there is one
+		if err := c.canCompress(o.compress); err != nil {
+			return err
+		}
 	}
 	if err := c.setBitmaps(o, chains); err != nil {
 		return err
+	}
+	if !o.noCreate {
+		if err := c.canHaveBitmaps(o.bitmaps); err != nil {
+			return err
+		}
 	}
 	if err := o.refuseYet(c); err != nil {
 		return err

@@ -422,10 +422,11 @@ func (c *trial) conversion(d dice, names []string, top string, size int64) {
 		if strings.HasPrefix(flags[0], "--") {
 			rare = 30
 		}
-		if flags[0] == "-c" && format == "qcow" { // qemu-img 7.2 fails, and does not say why
-			continue
-		}
-		if d.one(rare) {
+		switch {
+		case flags[0] == "-c" && format == "qcow": // qemu-img 7.2 fails, and does not say why
+		case !d.one(rare):
+		case flags[0] == "--target-is-zero" && existing && format != "raw": // it may not be: ours has no use for what is there
+		default:
 			args = append(args, flags...)
 		}
 	}
