@@ -83,6 +83,12 @@ type Info struct {
 	// none.
 	Identity string
 
+	// Options are options (-o) by which an image like this one is created: it
+	// can be laid out anew by them, on the backing file that it has. Lost is what
+	// it would not have then, as in "it has internal snapshots"; empty is nothing.
+	Options map[string]string
+	Lost    string
+
 	// Snapshots are the internal snapshots, in the order of their table.
 	Snapshots []Snapshot
 

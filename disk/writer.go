@@ -101,6 +101,11 @@ type WriterOptions struct {
 	Bitmaps []Bitmap
 	// Values are the format's own options (-o), by name.
 	Values map[string]string
+	// Old is an image of the same format that is laid out anew, by its
+	// Info().Options: the new one has its ids, and its keys if it is encrypted.
+	// nil is none. A format that has content in fixed places writes it there, and
+	// nothing else, if the target is the file of Old itself (Existing).
+	Old Image
 	// Name is what the image calls its own file, where it names files.
 	Name string
 	// Parent is the identity of the image's backing file; see [Info].

@@ -55,6 +55,8 @@ func describe(i *disk.Info) *job.Inspection {
 		Compressed:  i.Compressed,
 		Dirty:       i.Dirty,
 		Identity:    i.Identity,
+		Options:     i.Options,
+		Lost:        i.Lost,
 		Details:     details(i.Details),
 	}
 	if i.Refused != nil {

@@ -128,6 +128,11 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	}
 	o := options(x.Output)
 	o.Blank = len(x.Inputs) == 0
+	if x.Output.Old != nil {
+		if o.Old, err = s.open(*x.Output.Old, ""); err != nil {
+			return e, err
+		}
+	}
 	for _, f := range x.Output.Files {
 		t, err := s.target(f.ID, f.Direct)
 		if err != nil {
@@ -244,6 +249,9 @@ func wipe(x *job.Execution) {
 	wipeInputs(x.Inputs)
 	if x.Below != nil {
 		wipeInputs([]job.Input{*x.Below})
+	}
+	if x.Output.Old != nil {
+		clear(x.Output.Old.Secret)
 	}
 	clear(x.Output.Secret)
 	clear(x.Output.Seed)

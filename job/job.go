@@ -87,6 +87,10 @@ type Inspection struct {
 	Fault      string      `json:"fault,omitempty"`
 	References []Reference `json:"references,omitempty"`
 	Identity   string      `json:"identity,omitempty"`
+	// Options are options by which an image like this one is created, and Lost
+	// what it would not have then (see disk.Info).
+	Options map[string]string `json:"options,omitempty"`
+	Lost    string            `json:"lost,omitempty"`
 	// Resembles is the format that the end of a file speaks for in which none was
 	// detected, so that it is taken for raw.
 	Resembles string     `json:"resembles,omitempty"`
@@ -205,6 +209,9 @@ type Output struct {
 	ClusterSize int64 `json:"cluster-size,omitempty"`
 	// Options are the format's own (-o), by name.
 	Options map[string]string `json:"options,omitempty"`
+	// Old is the image that is laid out anew, if it is one (see
+	// disk.WriterOptions).
+	Old *Layer `json:"old,omitempty"`
 	// Secret encrypts the output.
 	Secret []byte `json:"secret,omitempty"`
 	// Seed is what ids in the output are derived from: 32 bytes.

@@ -14,8 +14,9 @@ import (
 // A writer has nothing to lay out: behind the header, content goes where it is.
 type writer struct {
 	*luks.Volume
-	target disk.Target
-	header []byte
+	target  disk.Target
+	payload int64  // where content begins, bytes
+	header  []byte // nil has the one that is there stay
 	// existing says that what is not written is not zeros.
 	existing bool
 	blank    bool // nothing is copied into it
@@ -26,6 +27,9 @@ type writer struct {
 func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
 	if o.Compress {
 		return nil, disk.Unsupportedf(formatName, "Compression not supported for this file format")
+	}
+	if o.Old != nil {
+		return refill(t, size, o)
 	}
 	known := append(luks.Known(), "size", "preallocation")
 	for _, name := range slices.Sorted(maps.Keys(o.Values)) {
@@ -54,15 +58,29 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	}
 	preallocation := o.Values["preallocation"]
 	return &writer{
-		Volume: volume, target: t, header: header, existing: o.Existing,
+		Volume: volume, target: t, payload: int64(len(header)), header: header, existing: o.Existing,
 		blank: o.Blank, allocate: preallocation == "falloc" || preallocation == "full",
 	}, nil
+}
+
+// refill writes content into a container that is there.
+func refill(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
+	switch old, ok := o.Old.(*image); {
+	case !ok || !o.Existing:
+		return nil, disk.Unsupportedf(formatName, "a container that is there is only written in place")
+	case old.volume == nil:
+		return nil, old.info.Refused
+	case size > old.Size() || size%old.sector != 0:
+		return nil, disk.Unsupportedf(formatName, "%d bytes for a container of %d, in sectors of %d", size, old.Size(), old.sector)
+	default:
+		return &writer{Volume: old.volume, target: t, payload: old.payload}, nil
+	}
 }
 
 func (w *writer) Unit() int64 { return 4096 }
 
 func (w *writer) Place(off, n int64) (at, placed int64, err error) {
-	return int64(len(w.header)) + off, n, nil
+	return w.payload + off, n, nil
 }
 
 // Zero has zeros be written: what is not would be decrypted as well. Where
@@ -72,7 +90,7 @@ func (w *writer) Zero(off, n int64) error {
 	case !w.blank:
 		return errors.ErrUnsupported
 	case w.allocate:
-		return w.target.Zero(int64(len(w.header))+off, n)
+		return w.target.Zero(w.payload+off, n)
 	}
 	return nil
 }
@@ -82,6 +100,9 @@ func (w *writer) Encrypt(p []byte, off, _ int64) { w.Volume.Encrypt(p, off) }
 
 // Finish writes the header, the part that makes it one last.
 func (w *writer) Finish() error {
+	if w.header == nil {
+		return nil
+	}
 	const first = 4096 // all but the keyslots' areas
 	end := len(w.header)
 	if !w.existing { // the areas of keyslots that are not in use stay holes

@@ -10,6 +10,7 @@ package parallels
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
@@ -64,6 +65,7 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 		Format:      formatName,
 		VirtualSize: size,
 		Dirty:       binary.LittleEndian.Uint32(h[44:]) == inUse,
+		Options:     map[string]string{"cluster_size": strconv.FormatInt(cluster, 10)},
 	}
 	i.Map = blockmap.Map{Size: size, Block: cluster, File: f, Lookup: i.lookup}
 	return i, nil

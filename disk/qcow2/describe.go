@@ -1,6 +1,10 @@
 package qcow2
 
-import "instar/disk"
+import (
+	"strconv"
+
+	"instar/disk"
+)
 
 // describe fills the description of the image.
 func (i *image) describe(snapshots []snapshot, bitmaps []any, encryption []disk.Detail) {
@@ -13,11 +17,46 @@ func (i *image) describe(snapshots []snapshot, bitmaps []any, encryption []disk.
 		Refused:     i.refused(),
 		References:  i.references(),
 		Details:     i.details(bitmaps, encryption),
+		Options:     i.options(),
+	}
+	switch {
+	case len(snapshots) > 0:
+		i.info.Lost = "it has internal snapshots"
+	case len(bitmaps) > 0:
+		i.info.Lost = "it has persistent bitmaps"
+	case i.hasDataFile():
+		i.info.Lost = "it has an external data file"
 	}
 	for _, s := range snapshots {
 		i.info.Snapshots = append(i.info.Snapshots, s.Snapshot)
 	}
 }
+
+// options are those that the image is created by.
+func (h *header) options() map[string]string {
+	onOff := map[bool]string{true: "on", false: "off"}
+	o := map[string]string{
+		"cluster_size":     strconv.FormatInt(h.clusterSize, 10),
+		"refcount_bits":    strconv.Itoa(1 << h.refcountOrder),
+		"compression_type": compressionName[h.compression],
+	}
+	switch h.cryptMethod {
+	case cryptAES:
+		o[cryptPrefix+"format"] = "aes"
+	case cryptLUKS:
+		o[cryptPrefix+"format"] = "luks"
+	}
+	if h.version < 3 {
+		o["compat"] = "0.10"
+		return o
+	}
+	o["compat"] = "1.1"
+	o["lazy_refcounts"] = onOff[h.compatible&featureLazyRefcounts != 0]
+	o["extended_l2"] = onOff[h.incompatible&featureExtendedL2 != 0]
+	return o
+}
+
+var compressionName = map[uint8]string{compressionZlib: "zlib", compressionZstd: "zstd"}
 
 // refused returns why the content cannot be read.
 func (i *image) refused() error {
@@ -49,7 +88,7 @@ func (h *header) details(bitmaps []any, encryption []disk.Detail) []disk.Detail 
 	v3 := h.version >= 3
 	add(!v3, "compat", "0.10")
 	add(v3, "compat", "1.1")
-	add(true, "compression-type", map[uint8]string{compressionZlib: "zlib", compressionZstd: "zstd"}[h.compression])
+	add(true, "compression-type", compressionName[h.compression])
 	add(v3, "lazy-refcounts", h.compatible&featureLazyRefcounts != 0)
 	add(len(bitmaps) > 0, "bitmaps", bitmaps)
 	add(true, "refcount-bits", int64(1)<<h.refcountOrder)

@@ -63,25 +63,56 @@ func (e *encrypter) Encrypt(p []byte, off, at int64) {
 	e.Volume.Encrypt(p, at)
 }
 
-// newEncrypter begins an encrypted image.
-func newEncrypter(w *writer, o disk.WriterOptions) (disk.Writer, error) {
-	if o.Secret == nil {
+// keys are what content is encrypted with, and the LUKS header that says so;
+// there is none with the legacy method.
+type keys struct {
+	header []byte
+	volume *luks.Volume
+}
+
+// newKeys returns the keys of a new image, those of o.Old if there is one; nil
+// if it is not encrypted.
+func (o *createOptions) newKeys(w disk.WriterOptions) (*keys, error) {
+	old, _ := w.Old.(*image)
+	switch {
+	case !o.encrypted:
+		return nil, nil
+	case old != nil && old.cipher != nil && !old.cipher.byGuest:
+		return old.cipher.keys(old)
+	case w.Secret == nil:
 		return nil, &disk.PassphraseError{Format: formatName, Msg: "Parameter 'encrypt.key-secret' is required for cipher"}
-	}
-	if w.luks == nil {
-		c, err := aesCipher(o.Secret)
+	case o.luks == nil:
+		c, err := aesCipher(w.Secret)
 		if err != nil {
 			return nil, err
 		}
-		w.cryptMethod = cryptAES
-		return &encrypter{w, c.Volume}, nil
+		return &keys{volume: c.Volume}, nil
 	}
-	header, volume, err := w.luks.Create(o.Secret, o)
-	if err != nil {
-		return nil, err
+	header, volume, err := o.luks.Create(w.Secret, w)
+	return &keys{header, volume}, err
+}
+
+// maxKept bounds a LUKS header that is kept: twice the greatest that is made.
+const maxKept = 8 << 20
+
+// keys returns the keys of an image with all of its keyslots.
+func (c *cipher) keys(i *image) (*keys, error) {
+	if c.header > maxKept {
+		return nil, disk.Unsupportedf(formatName, "a LUKS header of %d bytes is not kept", c.header)
+	}
+	k := &keys{make([]byte, c.header), c.Volume}
+	return k, disk.ReadStored(i.file, k.header, int64(i.cryptOffset))
+}
+
+// encryptWith begins an encrypted image.
+func (w *writer) encryptWith(k *keys) (disk.Writer, error) {
+	e := &encrypter{w, k.volume}
+	if k.header == nil {
+		w.cryptMethod = cryptAES
+		return e, nil
 	}
 	w.cryptMethod = cryptLUKS
-	w.cryptLength = int64(len(header))
+	w.cryptLength = int64(len(k.header))
 	n := w.clusters(w.cryptLength)
 	at, err := w.alloc(n)
 	if err != nil {
@@ -89,7 +120,7 @@ func newEncrypter(w *writer, o disk.WriterOptions) (disk.Writer, error) {
 	}
 	w.cryptAt = at * w.clusterSize
 	// All of the clusters are written, since a device may have had something there.
-	return &encrypter{w, volume}, w.write(slices.Concat(header, make([]byte, n*w.clusterSize-w.cryptLength)), w.cryptAt)
+	return e, w.write(slices.Concat(k.header, make([]byte, n*w.clusterSize-w.cryptLength)), w.cryptAt)
 }
 
 // encodeCryptExtension returns the header extension that says where the LUKS

@@ -26,7 +26,8 @@ const aesKeySize = 16
 // A cipher decrypts stored clusters.
 type cipher struct {
 	*luks.Volume
-	byGuest bool // sectors are numbered as on the virtual disk, not as in the file
+	byGuest bool  // sectors are numbered as on the virtual disk, not as in the file
+	header  int64 // length of the LUKS header, bytes
 }
 
 // readCryptExtension reads where the LUKS header is.
@@ -83,7 +84,7 @@ func (i *image) luksCipher(passphrase []byte) (*cipher, []disk.Detail, error) {
 	if errors.Is(err, luks.ErrWrongPassphrase) {
 		err = &disk.PassphraseError{Format: formatName, Msg: err.Error()}
 	}
-	return &cipher{Volume: v}, details, err
+	return &cipher{Volume: v, header: h.Payload}, details, err
 }
 
 // luksDetails is what the header says, with the format's name where

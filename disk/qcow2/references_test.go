@@ -127,6 +127,9 @@ func TestDetails(t *testing.T) {
 	}
 	want := &disk.Info{
 		Format: "qcow2", VirtualSize: 1 << 20, ClusterSize: 1 << 16, Dirty: true,
+		Options: map[string]string{
+			"cluster_size": "65536", "compat": "1.1", "compression_type": "zlib", "extended_l2": "off", "lazy_refcounts": "on", "refcount_bits": "64",
+		},
 		Details: []disk.Detail{
 			{Key: "compat", Value: "1.1"},
 			{Key: "compression-type", Value: "zlib"},

@@ -100,6 +100,10 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		return nil, errors.New("Could not resize image: Failed to grow the L1 table: File too large") //nolint:staticcheck // qemu-img's text
 	}
 	w.existing, w.zeroed, w.blank = o.Existing, o.Zeroed, o.Blank
+	keys, err := w.newKeys(o) // before anything is written over what o.Old has
+	if err != nil {
+		return nil, err
+	}
 	if err := w.empty(); err != nil {
 		return nil, err
 	}
@@ -110,8 +114,8 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		return nil, err
 	}
 	var v disk.Writer = w
-	if w.encrypted {
-		if v, err = newEncrypter(w, o); err != nil {
+	if keys != nil {
+		if v, err = w.encryptWith(keys); err != nil {
 			return nil, err
 		}
 	}

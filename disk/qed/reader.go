@@ -2,6 +2,7 @@ package qed
 
 import (
 	"encoding/binary"
+	"strconv"
 	"strings"
 
 	"instar/disk"
@@ -48,6 +49,10 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 		VirtualSize: int64(i.header.size),
 		ClusterSize: int64(i.clusterSize),
 		Dirty:       i.features&featureNeedCheck != 0,
+		Options: map[string]string{
+			"cluster_size": strconv.FormatUint(uint64(i.clusterSize), 10),
+			"table_size":   strconv.FormatUint(uint64(i.tableSize), 10),
+		},
 	}
 	i.Map = blockmap.Map{Size: i.info.VirtualSize, Block: i.info.ClusterSize, File: f, Lookup: i.lookup}
 	return i, i.readBackingFile(f)

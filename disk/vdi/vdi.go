@@ -22,6 +22,10 @@ const (
 	headerSize = 512
 	blockSize  = 1 << 20
 
+	// Where the header has the ids of the image and of its last snapshot.
+	idsAt     = 0x188
+	idsLength = 32
+
 	// QEMU's limit, by which the table fits into 2 GiB (block/vdi.c).
 	maxBlocks = 0x1fffff80
 	maxSize   = maxBlocks * blockSize
@@ -47,6 +51,7 @@ type image struct {
 	table      *metacache.Cache
 	tableAt    int64
 	dataOffset int64
+	ids        [idsLength]byte
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
@@ -63,6 +68,11 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 		table:      metacache.New(f),
 		tableAt:    int64(binary.LittleEndian.Uint32(h[0x154:])),
 		dataOffset: int64(binary.LittleEndian.Uint32(h[0x158:])),
+	}
+	i.ids = [idsLength]byte(h[idsAt:])
+	i.info.Options = map[string]string{"static": "off"}
+	if binary.LittleEndian.Uint32(h[0x4c:]) == typeStatic {
+		i.info.Options["static"] = "on"
 	}
 	i.Map = blockmap.Map{Size: size, Block: blockSize, File: f, Lookup: i.lookup}
 	return i, nil

@@ -146,8 +146,12 @@ func newHeader(kind uint32, size, blocks, data int64, o disk.WriterOptions) []by
 		binary.LittleEndian.PutUint32(p[off:], v)
 	}
 	binary.LittleEndian.PutUint64(p[0x170:], uint64(size))
-	putUUID(p[0x188:], o.UUID("vdi image"))
-	putUUID(p[0x198:], o.UUID("vdi last snapshot"))
+	if old, ok := o.Old.(*image); ok {
+		copy(p[idsAt:], old.ids[:])
+		return p
+	}
+	putUUID(p[idsAt:], o.UUID("vdi image"))
+	putUUID(p[idsAt+16:], o.UUID("vdi last snapshot"))
 	return p
 }
 

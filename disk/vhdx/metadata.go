@@ -44,8 +44,13 @@ type metadata struct {
 	block         int64 // bytes
 	size          int64 // bytes
 	logicalSector int64 // bytes
+	fixed         bool
 	parent        *disk.Reference
+	kept          keptItems
 }
+
+// keptItems are those that a disk keeps when it is laid out anew.
+type keptItems struct{ id, physicalSector []byte }
 
 // items holds the known items by their ID.
 type items map[guid][]byte
@@ -68,7 +73,10 @@ func readMetadata(f disk.File, r region) (*metadata, error) {
 	case size > maxSize || size%uint64(sector) != 0:
 		return nil, disk.Corruptf(formatName, "Invalid virtual disk size %d", size)
 	}
-	m := &metadata{block: int64(block), size: int64(size), logicalSector: int64(sector)}
+	m := &metadata{
+		block: int64(block), size: int64(size), logicalSector: int64(sector), fixed: flags&flagLeaveAllocated != 0,
+		kept: keptItems{found[itemDiskID][:16], found[itemPhysicalSector][:4]},
+	}
 	if flags&flagHasParent != 0 {
 		m.parent, err = parseLocator(found[itemParentLocator])
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
@@ -83,12 +84,28 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 	i.ratio = chunkSectors * i.meta.logicalSector / i.meta.block
 	i.info = disk.Info{
 		Format: formatName, VirtualSize: i.meta.size, ClusterSize: i.meta.block,
-		Dirty: i.replayed != nil, Identity: h.dataWrite.String(),
+		Dirty: i.replayed != nil, Identity: h.dataWrite.String(), Options: i.meta.options(h),
+	}
+	if i.meta.logicalSector != newSector {
+		i.info.Lost = fmt.Sprintf("it has sectors of %d bytes", i.meta.logicalSector)
 	}
 	if i.meta.parent != nil {
+		i.info.Lost = "it is a differencing disk"
 		i.info.References = []disk.Reference{*i.meta.parent}
 	}
 	return i, i.checkBAT()
+}
+
+// options are those that the disk is created by.
+func (m *metadata) options(h *header) map[string]string {
+	o := map[string]string{"block_size": strconv.FormatInt(m.block, 10), "subformat": "dynamic"}
+	if h.logLength > 0 {
+		o["log_size"] = strconv.FormatInt(h.logLength, 10)
+	}
+	if m.fixed {
+		o["subformat"] = "fixed"
+	}
+	return o
 }
 
 // checkBAT checks that the BAT has room for all blocks, and where the first of

@@ -215,9 +215,15 @@ func (w *writer) encodeMetadata() []byte {
 		le.PutUint32(parameters[4:], flagLeaveAllocated)
 	}
 	le.PutUint64(add(itemSize, flagRequired|flagVirtualDisk, 8), uint64(w.size))
-	w.putID(add(itemDiskID, flagRequired|flagVirtualDisk, 16), "vhdx disk id")
+	id := add(itemDiskID, flagRequired|flagVirtualDisk, 16)
+	w.putID(id, "vhdx disk id")
 	le.PutUint32(add(itemLogicalSector, flagRequired|flagVirtualDisk, 4), newSector)
-	le.PutUint32(add(itemPhysicalSector, flagRequired|flagVirtualDisk, 4), newSector)
+	physical := add(itemPhysicalSector, flagRequired|flagVirtualDisk, 4)
+	le.PutUint32(physical, newSector)
+	if old, ok := w.options.Old.(*image); ok {
+		copy(id, old.meta.kept.id)
+		copy(physical, old.meta.kept.physicalSector)
+	}
 	le.PutUint16(p[10:], uint16(count))
 	return p
 }

@@ -123,6 +123,11 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		return nil, err
 	}
 	i := &newImage{createOptions: options, parent: parent, target: t, size: size, name: o.Name, dense: o.Dense}
+	if old, ok := o.Old.(*image); ok {
+		if err := i.keep(old); err != nil {
+			return nil, err
+		}
+	}
 	id := o.Derive("cid")
 	if i.cid = binary.LittleEndian.Uint32(id[:]); i.cid == math.MaxUint32 { // which is nobody's
 		i.cid--
@@ -208,8 +213,9 @@ type newImage struct {
 	names  []string    // of the extents, where they are files of their own
 	dense  bool
 	cid    uint32
-	parent uint32 // its CID
-	stored bool   // something is stored
+	parent uint32   // its CID
+	stored bool     // something is stored
+	base   []string // of the disk data base of an image that is laid out anew
 }
 
 // descriptor returns the text that describes the image (Virtual Disk Format
@@ -241,7 +247,14 @@ func (i *newImage) descriptor() []byte {
 		heads = 16
 	}
 	const perTrack = 63
-	fmt.Fprintf(&b, "\n# The Disk Data Base\n#DDB\n\nddb.virtualHWVersion = \"%s\"\n", i.hardware)
+	b.WriteString("\n# The Disk Data Base\n#DDB\n\n")
+	for _, line := range i.base {
+		b.WriteString(line + "\n")
+	}
+	if len(i.base) > 0 {
+		return []byte(b.String())
+	}
+	fmt.Fprintf(&b, "ddb.virtualHWVersion = \"%s\"\n", i.hardware)
 	fmt.Fprintf(&b, "ddb.geometry.cylinders = \"%d\"\nddb.geometry.heads = \"%d\"\nddb.geometry.sectors = \"%d\"\n",
 		i.size/(heads*perTrack*disk.SectorSize), heads, perTrack)
 	fmt.Fprintf(&b, "ddb.adapterType = \"%s\"\nddb.toolsVersion = \"%s\"\n", i.adapter, i.tools)

@@ -50,6 +50,7 @@ type descriptor struct {
 	createType     string
 	parentHint     string // "parentFileNameHint"
 	extents        []extentLine
+	base           []string // the lines of the disk data base
 }
 
 // An extentLine is one line of the extent description.
@@ -63,7 +64,7 @@ type extentLine struct {
 // parseDescriptor reads what every descriptor has.
 func parseDescriptor(text []byte) (*descriptor, error) {
 	fields := parseFields(text)
-	d := &descriptor{createType: fields["createType"], parentHint: fields["parentFileNameHint"]}
+	d := &descriptor{createType: fields["createType"], parentHint: fields["parentFileNameHint"], base: diskDataBase(text)}
 	for _, field := range []struct {
 		key string
 		cid *uint32
@@ -78,6 +79,18 @@ func parseDescriptor(text []byte) (*descriptor, error) {
 		return nil, disk.Corruptf(formatName, "%s: name of the parent too long", errDescriptor)
 	}
 	return d, nil
+}
+
+// diskDataBase returns the lines of the disk data base, which say on what
+// hardware the disk is.
+func diskDataBase(text []byte) []string {
+	var base []string
+	for line := range lines(text) {
+		if strings.HasPrefix(line, "ddb.") {
+			base = append(base, line)
+		}
+	}
+	return base
 }
 
 // parseFields returns the fields that matter here, without quotation marks.

@@ -25,6 +25,7 @@ type extent struct {
 type image struct {
 	info      disk.Info
 	extents   []extent
+	base      []string // lines of the disk data base
 	caches    caches
 	inflaters sync.Pool // *inflater
 }
@@ -205,6 +206,9 @@ func (i *image) describe(d *descriptor) {
 		i.info.References = append(i.info.References, parent)
 	}
 	i.info.ClusterSize, i.info.Compressed = i.granularity()
+	i.base = d.base
+	i.info.Options = map[string]string{"subformat": d.createType}
+	i.info.Lost = i.lost(d)
 	var extents []any
 	for k := range i.extents {
 		if x := &i.extents[k]; x.line.kind != kindZero {

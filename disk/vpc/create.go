@@ -64,7 +64,11 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	}
 	l := layout{target: t, dense: o.Dense, zeroed: o.Zeroed || !o.Existing, existing: o.Existing}
 	l.geometry, l.size = creation(size, options.exact)
-	l.footer = newFooter(options, l.geometry, l.size, o)
+	if old, ok := o.Old.(interface{ storedFooter() [footerSize]byte }); ok {
+		l.footer = keptFooter(options, old.storedFooter())
+	} else {
+		l.footer = newFooter(options, l.geometry, l.size, o)
+	}
 	if !o.Existing {
 		if err := t.Truncate(0); err != nil {
 			return nil, err
@@ -74,6 +78,23 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		return &fixedWriter{l}, t.Truncate(l.size + footerSize)
 	}
 	return newDynamicWriter(l, size), nil
+}
+
+// keptFooter returns the footer of a disk that is laid out anew.
+func keptFooter(options createOptions, stored [footerSize]byte) []byte {
+	p := stored[:]
+	binary.BigEndian.PutUint64(p[16:], options.dataOffset())
+	binary.BigEndian.PutUint32(p[64:], checksum(p))
+	return p
+}
+
+// dataOffset returns what the footer says is the offset of the dynamic disk
+// header, in bytes.
+func (o createOptions) dataOffset() uint64 {
+	if o.fixed {
+		return math.MaxUint64
+	}
+	return footerSize
 }
 
 // Seconds from the beginning of 1970 to that of 2000, from which VHDs count.
@@ -86,11 +107,11 @@ func newFooter(options createOptions, g geometry, size int64, o disk.WriterOptio
 	copy(p, cookie)
 	be.PutUint32(p[8:], 2)      // a feature that is always there
 	be.PutUint32(p[12:], 1<<16) // version 1.0
-	offset, kind := uint64(footerSize), uint32(typeDynamic)
+	kind := uint32(typeDynamic)
 	if options.fixed {
-		offset, kind = math.MaxUint64, typeFixed
+		kind = typeFixed
 	}
-	be.PutUint64(p[16:], offset)
+	be.PutUint64(p[16:], options.dataOffset())
 	be.PutUint32(p[24:], uint32(min(max(o.Time-epoch, 0), math.MaxUint32)))
 	copy(p[28:], "qemu")
 	if options.exact {

@@ -34,6 +34,7 @@ type footer struct {
 	geometry    int64  // cylinders * heads * sectors per track
 	diskType    uint32
 	uniqueID    [16]byte
+	stored      [footerSize]byte
 }
 
 // readFooter reads the footer: its copy at the start of the file or, for a
@@ -85,6 +86,7 @@ func parseFooter(p []byte) *footer {
 		geometry:    int64(be.Uint16(p[56:])) * int64(p[58]) * int64(p[59]),
 		diskType:    be.Uint32(p[60:]),
 		uniqueID:    [16]byte(p[68:]),
+		stored:      [footerSize]byte(p),
 	}
 }
 

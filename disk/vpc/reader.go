@@ -34,14 +34,16 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 	}
 	info := disk.Info{Format: formatName, VirtualSize: h.size(), Identity: identity(h.uniqueID)}
 	if h.diskType == typeFixed {
-		return &fixed{f, info}, nil
+		info.Options = map[string]string{"force_size": "on", "subformat": "fixed"}
+		return &fixed{f, info, h}, nil
 	}
 	d, err := readDynamic(f, h.dataOffset, h.size())
 	if err != nil {
 		return nil, err
 	}
 	info.ClusterSize = d.blockSize
-	i := &sparse{dynamic: d, info: info}
+	info.Options = map[string]string{"force_size": "on"} // the size is what a geometry made of it
+	i := &sparse{dynamic: d, info: info, footer: h}
 	i.Map = blockmap.Map{Size: h.size(), Block: d.blockSize, File: f, Lookup: i.lookup}
 	if h.diskType == typeDifferencing {
 		if d.bitmapSize == 0 {
@@ -52,6 +54,7 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 			return nil, err
 		}
 		i.info.References = []disk.Reference{parent}
+		i.info.Lost = "it is a differencing disk"
 		i.Map.Block, i.Map.Lookup = disk.SectorSize, i.lookupSector
 	}
 	return i, nil
@@ -59,9 +62,12 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 
 // A fixed is a fixed disk.
 type fixed struct {
-	file disk.File
-	info disk.Info
+	file   disk.File
+	info   disk.Info
+	footer *footer
 }
+
+func (i *fixed) storedFooter() [footerSize]byte { return i.footer.stored }
 
 func (i *fixed) Info() *disk.Info { return &i.info }
 
@@ -77,8 +83,11 @@ func (i *fixed) Extent(off, limit int64) (disk.Extent, error) {
 type sparse struct {
 	blockmap.Map
 	*dynamic
-	info disk.Info
+	info   disk.Info
+	footer *footer
 }
+
+func (i *sparse) storedFooter() [footerSize]byte { return i.footer.stored }
 
 func (i *sparse) Info() *disk.Info { return &i.info }
 

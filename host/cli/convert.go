@@ -416,9 +416,6 @@ func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 			return err
 		}
 	}
-	if err := o.refuseYet(c); err != nil {
-		return err
-	}
 	c.execution.Output.Compress, c.execution.Output.BestCompression = o.compress, o.level.best
 	return c.useOptions()
 }
@@ -494,13 +491,4 @@ func isSame(a, b *os.File) bool {
 	x, err1 := a.Stat()
 	y, err2 := b.Stat()
 	return err1 == nil && err2 == nil && os.SameFile(x, y)
-}
-
-// refuseYet refuses what no writer does yet.
-func (o *convertOptions) refuseYet(c *copying) error {
-	switch {
-	case o.noCreate && c.format != job.Raw && !rewritten[c.format]:
-		return fmt.Errorf("-n is supported for raw, qcow2, vpc and vhdx outputs only: writing into an existing %s image is not supported yet", c.format)
-	}
-	return nil
 }

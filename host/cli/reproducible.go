@@ -42,7 +42,7 @@ func (p *program) identify(r reproducible, o *job.Output, size int64) error {
 		}
 		o.Time = int64(n)
 	}
-	if len(o.Secret) > 0 { // its keys come from the seed
+	if len(o.Secret) > 0 && o.Old == nil { // its keys come from the seed
 		if r.set {
 			return errors.New("--reproducible cannot be used for an encrypted output: its keys have to be random")
 		}

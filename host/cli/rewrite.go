@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"io"
+	"slices"
 
 	"instar/host/chain"
 	"instar/host/output"
@@ -12,16 +14,16 @@ import (
 	"instar/job"
 )
 
-// rewritten are the formats of which an image that is there can be laid out
-// anew.
-var rewritten = map[job.OutputFormat]bool{job.QCOW2: true, job.VPC: true, job.VHDX: true}
-
-// rewrite has an image that is there (-n) be laid out anew, as it was created
-// and on the backing file that it has: the inputs, and behind them what it has
-// itself. A file is replaced when that is complete; a device is written in place.
-// The chain returned, the old image, is to be closed.
+// rewrite has an image that is there (-n) be written into: laid out anew, as it
+// was created and on the backing file that it has, with the inputs and behind
+// them what it has itself. A file is replaced when that is complete; a device is
+// written in place, and so are formats that have content in fixed places. The
+// chain returned, the old image, is to be closed.
 func (c *copying) rewrite(ctx context.Context) (*chain.Chain, error) {
 	i := image{path: c.name, given: c.given()}
+	if c.target != nil {
+		i.secret = c.target.secret
+	}
 	i.format = string(c.format)
 	old, err := chain.Discover(ctx, c.worker, c.name, c.rewriteOptions(i))
 	if err != nil {
@@ -30,7 +32,7 @@ func (c *copying) rewrite(ctx context.Context) (*chain.Chain, error) {
 		}
 		return nil, err
 	}
-	if err := c.layOutAs(old); err != nil {
+	if err := c.writeAs(i, old); err != nil {
 		old.Close()
 		return nil, err
 	}
@@ -45,99 +47,141 @@ func (c *copying) rewriteOptions(i image) chain.Options {
 	return o
 }
 
-// layOutAs has the output be as the old image is.
-func (c *copying) layOutAs(old *chain.Chain) error {
+// writeAs has the output be as the old image is.
+func (c *copying) writeAs(i image, old *chain.Chain) error {
 	top := old.Top().Inspection
+	if err := i.readable(old); err != nil && top.Encrypted {
+		return err
+	}
 	if top.VirtualSize < c.size {
 		return errors.New("output file is smaller than input file")
 	}
-	values, err := creationOptions(top)
-	if err != nil {
+	layer := old.Input().Layers[0]
+	layer.Secret = bytes.Clone(layer.Secret)
+	c.execution.Output.Old = &layer
+	if top.Encrypted {
+		c.execution.Output.Secret = bytes.Clone(layer.Secret)
+	}
+	if c.format == job.LUKS {
+		return c.refill(old)
+	}
+	if err := c.layOutAs(old); err != nil {
 		return fmt.Errorf("%s: cannot be written into as it is: %w", safetext.Escape(c.given()), err)
 	}
+	return nil
+}
+
+// refill has content be written over that of an old image, whose other bytes
+// stay, up to the end of a sector of any size.
+func (c *copying) refill(old *chain.Chain) error {
+	length, err := old.Top().File.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("%s: find its length: %w", safetext.Escape(c.given()), err)
+	}
+	end := old.Size()
+	if whole := (c.size + maxSector - 1) / maxSector * maxSector; whole < end {
+		end = whole
+	}
+	c.extend(old, end)
+	c.extra = length
+	return nil
+}
+
+// maxSector is the greatest length of a sector that is encrypted as one.
+const maxSector = 4096
+
+// extend has what the old image has up to an offset follow the inputs.
+func (c *copying) extend(old *chain.Chain, end int64) {
+	if start := (c.size + 511) &^ 511; start < end {
+		tail := old.Input()
+		tail.Start = start
+		c.execution.Inputs = append(c.execution.Inputs, tail)
+	}
+	c.size = end
+}
+
+// layOutAs has the output be laid out anew. The error says what cannot be made
+// again.
+func (c *copying) layOutAs(old *chain.Chain) error {
+	top := old.Top().Inspection
 	o := &c.execution.Output
-	o.Options = values
+	var err error
+	if o.Options, err = creationOptions(top); err != nil {
+		return err
+	}
 	if old.Top().Device() && top.VirtualSize > c.size {
-		return fmt.Errorf("%s: an image on a device is not written into where it is larger than the input", safetext.Escape(c.given()))
+		return errors.New("it is on a device, and larger than the input")
+	}
+	if err := c.sameFiles(top); err != nil {
+		return err
 	}
 	for k := range c.execution.Inputs {
 		c.execution.Inputs[k].Solid = true
+	}
+	for _, r := range top.References {
+		if r.Kind == job.BackingFile {
+			o.Parent = r.Identity
+		}
 	}
 	if len(old.Layers) > 1 {
 		c.below = old.Below()
 		below := c.below.Input()
 		c.execution.Overlay, c.execution.Below = true, &below
 	}
-	if top.VirtualSize > c.size {
-		tail := old.Input()
-		tail.Start = (c.size + 511) &^ 511
-		c.execution.Inputs = append(c.execution.Inputs, tail)
-	}
-	c.size = top.VirtualSize
+	c.extend(old, top.VirtualSize)
 	c.options, c.rewriting = output.Options{Size: 1}, true
 	return nil
+}
+
+// sameFiles checks that an image consists of the files that a new one would.
+func (c *copying) sameFiles(i *job.Inspection) error {
+	files, err := job.ExtraFiles(c.format, c.execution.Output.Options, c.name, i.VirtualSize)
+	if err != nil {
+		return err
+	}
+	var names, had []string
+	for _, f := range files {
+		names = append(names, f.Name)
+	}
+	for _, r := range i.References {
+		if r.Kind != job.BackingFile {
+			had = append(had, r.Names[0])
+		}
+	}
+	if !slices.Equal(names, had) {
+		return errors.New("its files are named otherwise than those of a new image")
+	}
+	return nil
+}
+
+// layoutOptions are the options that an image may be found to be created by. No
+// other that the worker says is taken.
+var layoutOptions = map[string]bool{
+	"block_size": true, "cluster_size": true, "compat": true, "compression_type": true, "encrypt.format": true, "extended_l2": true,
+	"force_size": true, "lazy_refcounts": true, "log_size": true, "refcount_bits": true, "static": true, "subformat": true, "table_size": true,
 }
 
 // creationOptions returns the options that an image was created with. The error
 // says what cannot be made again.
 func creationOptions(i *job.Inspection) (map[string]string, error) {
-	switch {
-	case i.Format == string(job.VPC), i.Format == string(job.VHDX):
-		return vhdOptions(i)
-	case i.Format != string(job.QCOW2):
-		return nil, fmt.Errorf("-n is not supported for %s images", i.Format)
-	case i.Encrypted:
-		return nil, errors.New("it is encrypted")
-	case len(i.Snapshots) > 0:
-		return nil, errors.New("it has internal snapshots")
+	if i.Lost != "" {
+		return nil, errors.New(safetext.Escape(i.Lost))
 	}
-	values := map[string]string{"cluster_size": strconv.FormatInt(i.ClusterSize, 10)}
-	for _, d := range i.Details {
-		switch d.Key {
-		case "bitmaps":
-			return nil, errors.New("it has persistent bitmaps")
-		case "data-file", "data-file-raw":
-			return nil, errors.New("it has an external data file")
-		case "compat", "compression-type", "lazy-refcounts", "refcount-bits", "extended-l2":
-			name := map[string]string{
-				"compat": "compat", "compression-type": "compression_type", "lazy-refcounts": "lazy_refcounts",
-				"refcount-bits": "refcount_bits", "extended-l2": "extended_l2",
-			}[d.Key]
-			values[name] = optionValue(d)
+	values := map[string]string{}
+	for name, value := range i.Options {
+		if !layoutOptions[name] {
+			return nil, fmt.Errorf("the option '%s' is none of a layout", safetext.Escape(name))
 		}
+		values[name] = value
 	}
 	for _, r := range i.References {
-		if r.Kind == "backing file" && len(r.Names) > 0 {
-			values["backing_file"] = r.Names[0]
-			if r.Format != "" {
-				values["backing_fmt"] = r.Format
-			}
+		if r.Kind != job.BackingFile {
+			continue
+		}
+		values["backing_file"] = r.Names[0]
+		if r.Format != "" {
+			values["backing_fmt"] = r.Format
 		}
 	}
 	return values, nil
-}
-
-// vhdOptions are creationOptions of a VHD or VHDX.
-func vhdOptions(i *job.Inspection) (map[string]string, error) {
-	switch {
-	case len(i.References) > 0:
-		return nil, errors.New("it is a differencing disk")
-	case i.Format == string(job.VHDX):
-		return map[string]string{"block_size": strconv.FormatInt(i.ClusterSize, 10)}, nil
-	case i.ClusterSize == 0:
-		return map[string]string{"force_size": "on", "subformat": "fixed"}, nil
-	}
-	return map[string]string{"force_size": "on"}, nil // the size is what a geometry made of it
-}
-
-func optionValue(d job.Detail) string {
-	switch {
-	case d.Text != nil:
-		return *d.Text
-	case d.Number != nil:
-		return strconv.FormatInt(*d.Number, 10)
-	case d.Flag != nil && *d.Flag:
-		return "on"
-	}
-	return "off"
 }

@@ -112,8 +112,9 @@ func (c *copying) readBack(ctx context.Context, w *sandbox.Worker, r *reading, s
 	if err != nil {
 		return in, err
 	}
-	// Only a raw file or device that was there may go on behind the copy.
-	if longer := c.execution.Output.Existing && c.format == job.Raw; i.VirtualSize < size || i.VirtualSize > size && !longer {
+	// Only a raw file or device that was there may go on behind the copy, and what
+	// is in a LUKS container.
+	if longer := c.execution.Output.Existing && (c.format == job.Raw || c.format == job.LUKS); i.VirtualSize < size || i.VirtualSize > size && !longer {
 		return in, fmt.Errorf("its virtual size is %d bytes, not %d", i.VirtualSize, size)
 	}
 	for _, ref := range i.References {

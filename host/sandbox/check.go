@@ -18,6 +18,7 @@ const (
 	maxDetails    = 65536 // fields of a description, nested ones included
 	maxDepth      = 8     // nesting of a description
 	maxErrno      = 4095
+	maxOptions    = 64
 )
 
 var formatName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
@@ -46,6 +47,12 @@ func checkInspection(i *job.Inspection) error {
 	if i.ClusterSize < 0 {
 		return hostile("cluster size %d", i.ClusterSize)
 	}
+	if len(i.Lost) > maxText {
+		return hostile("a loss of %d bytes", len(i.Lost))
+	}
+	if err := checkOptions(i.Options); err != nil {
+		return err
+	}
 	if len(i.References) > maxReferences {
 		return hostile("%d references", len(i.References))
 	}
@@ -56,6 +63,19 @@ func checkInspection(i *job.Inspection) error {
 	}
 	left := maxDetails
 	return checkDetails(i.Details, maxDepth, &left)
+}
+
+// checkOptions refuses options that no image is created by.
+func checkOptions(options map[string]string) error {
+	if len(options) > maxOptions {
+		return hostile("%d options", len(options))
+	}
+	for name, value := range options {
+		if len(name) > maxText || len(value) > maxText {
+			return hostile("an option of %d bytes", len(name)+len(value))
+		}
+	}
+	return nil
 }
 
 func checkReference(r job.Reference) error {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,24 @@ var scripts = map[string]func(c *job.Conn, fd int){
 	"bad reference": func(c *job.Conn, _ int) {
 		i := sound
 		i.References = []job.Reference{{Kind: "window", Names: []string{"x"}}}
+		c.Send(&job.Message{Inspection: &i}, -1)
+	},
+	"many options": func(c *job.Conn, _ int) {
+		i := sound
+		i.Options = map[string]string{}
+		for k := range maxOptions + 1 {
+			i.Options[strconv.Itoa(k)] = ""
+		}
+		c.Send(&job.Message{Inspection: &i}, -1)
+	},
+	"long option": func(c *job.Conn, _ int) {
+		i := sound
+		i.Options = map[string]string{"compat": strings.Repeat("x", maxText+1)}
+		c.Send(&job.Message{Inspection: &i}, -1)
+	},
+	"long loss": func(c *job.Conn, _ int) {
+		i := sound
+		i.Lost = strings.Repeat("x", maxText+1)
 		c.Send(&job.Message{Inspection: &i}, -1)
 	},
 	"long name": func(c *job.Conn, _ int) {
@@ -236,6 +255,9 @@ func TestInspect(t *testing.T) {
 		"bad format":    isHostile,
 		"bad reference": isHostile,
 		"long name":     isHostile,
+		"many options":  isHostile,
+		"long option":   isHostile,
+		"long loss":     isHostile,
 		"deep details":  isHostile,
 	} {
 		t.Run(script, func(t *testing.T) {
