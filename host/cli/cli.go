@@ -81,18 +81,16 @@ func signalContext() (context.Context, func()) {
 		}
 	}
 	// Who reads the progress may go away: that is no reason to leave a copy half
-	// done, as the Go runtime would. Writing to them fails from then on.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	// done, as the Go runtime would. Writing to them fails from then on. Nor is a
+	// question for the progress, whenever it comes.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGUSR1)
 	go func() {
-		if s, ok := <-signals; ok {
-			cancel(&signalError{s.(syscall.Signal)})
-		}
+		s := <-signals
+		cancel(&signalError{s.(syscall.Signal)})
 	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(signals)
-		cancel(nil)
-	}
+	// The signals stay taken until the program has ended: a second one must not
+	// end it otherwise.
+	return ctx, func() { cancel(nil) }
 }
 
 // A usageError is shown with a hint at the help.

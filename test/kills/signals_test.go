@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +24,7 @@ func TestSignals(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	p.slowChain()
 	for _, test := range []struct {
 		name, command string
 		waits         func(pid int) bool // what tells that it has come so far
@@ -32,6 +34,9 @@ func TestSignals(t *testing.T) {
 		{"a slow compressed copy", "convert -r 100k -c -O qcow2 new.raw out", p.writing},
 		{"a passphrase that does not come", "info --passphrase-file fifo.raw new.raw", opening(t, fifo)},
 		{"the same before a copy", "dd --passphrase-file fifo.raw if=new.raw of=out", opening(t, fifo)},
+		{"a chain that takes long to look at", "convert --passphrase-file pass.raw -O raw chain.raw out", busy},
+		{"the same in the jail", "dd --sandbox=jail --passphrase-file pass.raw if=chain.raw of=out", busy},
+		{"the same without a copy", "info --backing-chain --passphrase-file pass.raw chain.raw", busy},
 	} {
 		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 			p.prepare(false)
@@ -56,6 +61,41 @@ func TestSignals(t *testing.T) {
 			}
 		}
 	}
+}
+
+// slowChain makes chain.raw, a qcow2 image on one that it takes seconds to open.
+func (p *place) slowChain() {
+	p.Helper()
+	slow := filepath.Join(p.dir, "slow.raw")
+	program.MustRun(p, p.dir, nil, program.Instar(), "create", "-q", "-f", "luks", "--object", "secret,id=s,data=x", "-o", "key-secret=s,iter-time=1", "slow.raw", "1M")
+	f, err := os.OpenFile(slow, os.O_RDWR, 0)
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer f.Close()
+	const iterations = 212 // of the first key slot
+	if _, err := f.WriteAt([]byte{0x03, 0, 0, 0}, iterations); err != nil {
+		p.Fatal(err)
+	}
+	program.MustRun(p, p.dir, nil, program.Instar(), "create", "-q", "-f", "qcow2", "-u", "-b", "slow.raw", "-F", "luks", "chain.raw", "1M")
+	if err := os.WriteFile(filepath.Join(p.dir, "pass.raw"), []byte("x"), 0o600); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// busy reports that the worker of a run has had the processor for longer than it
+// takes to start.
+func busy(pid int) bool {
+	var ticks int
+	for _, child := range children(pid) {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+		_, rest, _ := bytes.Cut(b, []byte(") "))
+		if words := bytes.Fields(rest); len(words) > 12 {
+			user, _ := strconv.Atoi(string(words[11]))
+			ticks += user
+		}
+	}
+	return ticks >= 30
 }
 
 // writing reports that a temporary file has content.
@@ -106,6 +146,41 @@ func TestIgnoredSignals(t *testing.T) {
 	}
 	if is := p.output(); is != "new" {
 		t.Errorf("the output is %q", is)
+	}
+}
+
+// Signals that ask for nothing do not disturb a run, however many there are, from
+// before it has begun until after it is done; nor does it harm it or its worker to
+// be stopped and continued, which has their system calls interrupted.
+func TestShowersOfSignals(t *testing.T) {
+	for _, j := range jobs[:4] {
+		p := newPlace(t, j)
+		for _, wall := range walls() {
+			p.prepare(true)
+			cmd, begun, stopped := p.start(wall), false, 0
+			until(t, j.name, func() bool {
+				cmd.Process.Signal(syscall.SIGURG)
+				cmd.Process.Signal(syscall.SIGWINCH)
+				if len(children(cmd.Process.Pid)) > 0 { // it has begun
+					begun = true
+				}
+				if begun {
+					cmd.Process.Signal(syscall.SIGUSR1)
+				}
+				for _, pid := range append(children(cmd.Process.Pid), cmd.Process.Pid) {
+					syscall.Kill(pid, syscall.SIGSTOP)
+					syscall.Kill(pid, syscall.SIGCONT)
+					stopped++
+				}
+				return dead(cmd.Process.Pid)
+			})
+			if err := cmd.Wait(); err != nil || stopped < 2 {
+				t.Errorf("%s behind %s: %v, after %d stops", j.name, wall, err, stopped)
+			}
+			if is, left := p.output(), p.leftovers(); is != "new" || len(left) > 0 {
+				t.Errorf("%s behind %s: the output is %q, and there are %q", j.name, wall, is, left)
+			}
+		}
 	}
 }
 

@@ -1,9 +1,17 @@
 package jail
 
 import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
 	"instar/host/sandbox/seccomp"
 	"instar/job/wall"
 )
+
+// kernelCalls are those that nobody asks for: by it the kernel goes on with a call
+// that was interrupted when the process was stopped or frozen.
+var kernelCalls = []seccomp.Rule{{Number: unix.SYS_RESTART_SYSCALL}}
 
 // policy is the filter that lets the calls of the table through, answers those
 // that it refuses without harm, and kills the process for any other.
@@ -19,7 +27,7 @@ func policy() []seccomp.Rule {
 		}
 		rules = append(rules, seccomp.Rule{Number: uint32(c.Number), Errno: c.Refusal, Ways: ways})
 	}
-	for _, extra := range cCalls {
+	for _, extra := range slices.Concat(kernelCalls, cCalls) {
 		rules = merge(rules, extra)
 	}
 	return rules

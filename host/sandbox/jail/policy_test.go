@@ -27,6 +27,9 @@ func TestPolicyCoversTheTable(t *testing.T) {
 		}
 		delete(rules, c.Number)
 	}
+	for _, r := range kernelCalls {
+		delete(rules, uint64(r.Number))
+	}
 	for number := range rules {
 		t.Errorf("system call %d has a rule and is not in the table", number)
 	}

@@ -93,6 +93,9 @@ func policy(v *machine) seccomp.Policy {
 				// For the Go runtime.
 				"munmap", "madvise", "epoll_pwait", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
 				"sigaltstack", "gettid", "getpid", "exit", "exit_group",
+				// For the kernel, which goes on with a call so that was interrupted
+				// when the process was stopped or frozen.
+				"restart_syscall",
 			},
 		}},
 	}
