@@ -48,6 +48,12 @@ func (c *chunk) size() int64 { return c.count * disk.SectorSize }
 // zero reports whether a chunk reads as zeros.
 func (c *chunk) zero() bool { return c.kind == kindZero || c.kind == kindIgnore }
 
+// alike reports whether a chunk holds what another one holds, being stored in
+// the same place.
+func (c *chunk) alike(d *chunk) bool {
+	return c.kind == d.kind && c.count == d.count && c.offset == d.offset && c.length == d.length
+}
+
 // tables collects the chunks of all tables.
 type tables struct {
 	data   int64 // offset of the data fork

@@ -1,10 +1,10 @@
 package dmg
 
 import (
-	"bytes"
 	"compress/bzip2"
 	"errors"
 	"io"
+	"math/bits"
 	"sort"
 
 	"github.com/klauspost/compress/zlib"
@@ -131,7 +131,7 @@ func (i *image) read(p []byte, off int64) error {
 		case disk.Data:
 			err = disk.ReadStored(i.file, p[:n], c.offset+in)
 		default:
-			err = i.cache.read(k, c.size(), p[:n], in)
+			err = i.cache.read(c, p[:n], in)
 		}
 		if err != nil {
 			return err
@@ -141,9 +141,8 @@ func (i *image) read(p []byte, off int64) error {
 	return nil
 }
 
-// decode returns the content of a compressed chunk.
-func (i *image) decode(k int) ([]byte, error) {
-	c := &i.chunks[k]
+// decode returns the content of a compressed chunk, which is in b's memory.
+func (i *image) decode(c *chunk, b *buffers) ([]byte, error) {
 	stored := io.NewSectionReader(i.file, c.offset, c.length)
 	var (
 		out []byte
@@ -153,14 +152,14 @@ func (i *image) decode(k int) ([]byte, error) {
 	case kindZlib:
 		var r io.ReadCloser
 		if r, err = zlib.NewReader(stored); err == nil {
-			out, err = readAll(r, c.size())
+			out, err = b.readAll(r, c)
 		}
 	case kindBzip2:
-		out, err = readAll(bzip2.NewReader(stored), c.size())
+		out, err = b.readAll(bzip2.NewReader(stored), c)
 	case kindADC:
-		out, err = decodeWhole(stored, c, decodeADC)
+		out, err = b.decodeWhole(stored, c, decodeADC)
 	case kindLZFSE:
-		out, err = decodeWhole(stored, c, lzfse.Decode)
+		out, err = b.decodeWhole(stored, c, lzfse.Decode)
 	default:
 		return nil, disk.Unsupportedf(formatName, "the chunk at sector %d is of kind %#x, which is not supported%s", c.sector, c.kind, hint(c.kind))
 	}
@@ -177,27 +176,39 @@ func hint(kind uint32) string {
 	return ""
 }
 
-// readAll reads all of r, which has to be size bytes. Memory grows with what
-// there is, not with what should be there.
-func readAll(r io.Reader, size int64) ([]byte, error) {
-	var out bytes.Buffer
-	n, err := io.Copy(&out, io.LimitReader(r, size+1))
+// sized returns n bytes of memory, which are p's if it has as many.
+func sized(p []byte, n int64) []byte {
 	switch {
-	case err != nil:
-		return nil, err
-	case n < size:
-		return nil, io.ErrUnexpectedEOF
-	case n > size:
-		return nil, errLength
+	case int64(cap(p)) >= n:
+		return p[:n]
+	case n < large:
+		return make([]byte, n)
 	}
-	return out.Bytes(), nil
+	return make([]byte, n, 1<<bits.Len64(uint64(n-1))) // it will do for most that come
+}
+
+// readAll reads all of r, which has to be as much as the chunk holds.
+func (b *buffers) readAll(r io.Reader, c *chunk) ([]byte, error) {
+	b.content = sized(b.content, c.size())
+	if _, err := io.ReadFull(r, b.content); err == io.EOF {
+		return nil, io.ErrUnexpectedEOF
+	} else if err != nil {
+		return nil, err
+	}
+	switch n, err := io.ReadFull(r, make([]byte, 1)); {
+	case n > 0:
+		return nil, errLength
+	case err != io.EOF:
+		return nil, err
+	}
+	return b.content, nil
 }
 
 // decodeWhole decompresses a chunk that is read first.
-func decodeWhole(stored *io.SectionReader, c *chunk, decode func(dst, src []byte, size int) ([]byte, error)) ([]byte, error) {
-	src := make([]byte, c.length)
-	if err := disk.ReadStored(stored, src, 0); err != nil {
+func (b *buffers) decodeWhole(stored *io.SectionReader, c *chunk, decode func(dst, src []byte, size int) ([]byte, error)) ([]byte, error) {
+	b.stored, b.content = sized(b.stored, c.length), sized(b.content, c.size())
+	if err := disk.ReadStored(stored, b.stored, 0); err != nil {
 		return nil, err
 	}
-	return decode(nil, src, int(c.size()))
+	return decode(b.content[:0], b.stored, int(c.size()))
 }
