@@ -64,13 +64,14 @@ func (r *Registry) Detect(f File, suffix string) (Format, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return Format{}, fmt.Errorf("Could not read image for determining its format: %w", err) //nolint:staticcheck // qemu's text
 	}
+	head = head[:max(n, SectorSize)] // as qemu, to which a file ends with a sector
 	var best Format
 	score := 0
 	for _, format := range r.formats {
 		if format.Probe == nil {
 			continue
 		}
-		if s := format.Probe(head[:n]); s > score {
+		if s := format.Probe(head); s > score {
 			best, score = format, s
 		}
 	}

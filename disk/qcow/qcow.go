@@ -184,6 +184,8 @@ func (i *image) lookup(index int64) (blockmap.Entry, error) {
 		return blockmap.Entry{Kind: disk.Encoded}, nil
 	case entry%disk.SectorSize != 0:
 		return blockmap.Entry{}, disk.Corruptf(formatName, "cluster offset %#x is unaligned", entry)
+	case entry > uint64(math.MaxInt64-i.Block):
+		return blockmap.Entry{}, disk.Corruptf(formatName, "cluster offset %#x is beyond the end of any file", entry)
 	}
 	return blockmap.Entry{Kind: disk.Data, Offset: int64(entry)}, nil
 }

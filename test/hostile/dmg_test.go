@@ -166,6 +166,21 @@ func dmgAttacks() {
 		aliases = append(aliases, chunk{dmgZlib, k * 2048, 2048, 0, uint64(len(small))})
 	}
 	table("aliases", small, 1000*2048, aliases...)
+	large := zlibbed(make([]byte, 64<<20))
+	aliases = nil
+	for k := range uint64(256) {
+		aliases = append(aliases, chunk{dmgZlib, k << 17, 1 << 17, 0, uint64(len(large))})
+	}
+	table("aliases-of-64-mib", large, 256<<17, aliases...)
+	addDMG("stored-in-64-mib", func() *file { // ADC that only stores, 128 bytes behind each first one
+		const run = 129
+		p := bytes.Repeat(append([]byte{0xff}, make([]byte, run-1)...), 62<<20/128+3)
+		var several []chunk
+		for k := range uint64(3) {
+			several = append(several, chunk{dmgADC, k * 62 << 11, 62 << 11, k * run, 62 << 20 / 128 * run})
+		}
+		return dmg(p, plist(*mish(several...)), 3*62<<11)
+	})
 	table("gap", stored, 256, whole, chunk{dmgRaw, 200, 8, 0, 4096}, end)
 	table("ignored", stored, 128, chunk{dmgIgnore, 0, 128, 1 << 62, 1 << 62}, end)
 }

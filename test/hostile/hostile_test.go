@@ -176,6 +176,7 @@ func (d *folder) isLUKS() bool {
 type result struct {
 	code           int
 	stdout, stderr string
+	memory         int64 // at the most, of all processes
 }
 
 // run runs the program. The kernel holds it to the memory, and to the size of a
@@ -207,8 +208,9 @@ func (d *folder) run(args []string) result {
 	if err := json.NewDecoder(took).Decode(&u); ctx.Err() != nil || err != nil {
 		d.t.Fatalf("%q: not done after %v, or %v\n%s", args, waitLimit, err, stderr.String())
 	}
-	d.account(args, u, together)
-	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	u.Memory = max(together, u.Memory)
+	d.account(args, u)
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String(), u.Memory}
 }
 
 // watch begins to watch the canary; what it returns says whether it was opened.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -116,4 +117,58 @@ func TestOnlyWhatIsStored(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMemory: neither the smallest clusters nor the greatest disk take more memory
+// than promised, guest included.
+func TestMemory(t *testing.T) {
+	const promised = 256 << 20
+	for _, test := range []struct {
+		name     string
+		bits     int   // of the cluster size
+		size     int64 // of the disk
+		tables   int   // of clusters, each with one of data
+		commands []string
+	}{
+		{"clusters of 512 bytes", 9, 128 << 30, 4000, []string{"info image", "dd bs=1M count=512 -O raw if=image of=out", "convert -O vmdk image out", "convert -O qcow2 -o cluster_size=512 image out"}},
+		{"64 TiB", 16, 64 << 40, 500, []string{"info image", "dd bs=1M count=512 -O raw if=image of=out", "convert -O qcow2 image out", "convert -c -O qcow2 image out"}},
+	} {
+		d := newFolder(t)
+		d.write("image", *spread(test.bits, test.size, test.tables))
+		for _, wall := range walls() {
+			for _, command := range test.commands {
+				words := strings.Fields(command)
+				r := d.run(slices.Insert(words, 1, "--sandbox="+wall))
+				if r.code != 0 || r.memory > promised {
+					t.Errorf("%s, %s behind %s: exit code %d, %d MiB\n%s", test.name, command, wall, r.code, r.memory>>20, r.stderr)
+				}
+				t.Logf("%s, %s behind %s: %d MiB", test.name, command, wall, r.memory>>20)
+				os.Remove(filepath.Join(d.path, "out"))
+			}
+		}
+	}
+}
+
+// spread returns a qcow2 image that has so many tables of clusters, evenly spread
+// over the disk, each with one cluster of data in it.
+func spread(bits int, size int64, tables int) *file {
+	cluster := 1 << bits
+	entries := int(size >> (2*bits - 3)) // of L1
+	l1 := (1024 + cluster - 1) &^ (cluster - 1)
+	at := (l1 + 8*entries + cluster - 1) &^ (cluster - 1)
+	f := new(file)
+	f.put(0, (*qcow2())[:112])
+	f.at(0, at+2*tables*cluster)
+	f.be32(20, uint32(bits))
+	f.be64(24, uint64(size))
+	f.be32(36, uint32(entries))
+	f.be64(40, uint64(l1))
+	f.be64(48, uint64(l1)) // not looked at
+	for k := range tables {
+		f.be64(l1+8*(k*entries/tables), uint64(at)|1<<63)
+		f.be64(at+8*(k%(cluster/8)), uint64(at+cluster)|1<<63)
+		f.fill(at+cluster, cluster, byte(k)|1)
+		at += 2 * cluster
+	}
+	return f
 }

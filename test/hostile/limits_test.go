@@ -58,14 +58,13 @@ func meter(args []string) int {
 // account fails a run that took more of the processor or of memory than it may.
 // Of memory that is what the greatest of its processes had, or what was seen of
 // all of them at a time.
-func (d *folder) account(args []string, u usage, together int64) {
+func (d *folder) account(args []string, u usage) {
 	d.t.Helper()
-	memory := max(together, u.Memory)
 	if u.Time > timeLimit {
 		d.t.Errorf("%q: took %v of the processor", args, u.Time)
 	}
-	if memory > memoryLimit {
-		d.t.Errorf("%q: took %d MiB", args, memory>>20)
+	if u.Memory > memoryLimit {
+		d.t.Errorf("%q: took %d MiB", args, u.Memory>>20)
 	}
 	worst.Lock()
 	defer worst.Unlock()
@@ -73,8 +72,8 @@ func (d *folder) account(args []string, u usage, together int64) {
 	if u.Time > worst.time {
 		worst.time, worst.slow = u.Time, what
 	}
-	if memory > worst.memory {
-		worst.memory, worst.hungry = memory, what
+	if u.Memory > worst.memory {
+		worst.memory, worst.hungry = u.Memory, what
 	}
 }
 

@@ -3,18 +3,18 @@ package hostile
 import "fmt"
 
 // qed returns an image of 1 MiB with one cluster of data, its parts in the
-// clusters header, L1 table, L2 table, data.
+// clusters header, L1 table, L2 table (two clusters each), data.
 func qed() *file {
 	f := new(file)
 	f.text(0, "QED\x00")
 	f.le32(4, cluster)
-	f.le32(8, 1)
+	f.le32(8, 2)
 	f.le32(12, 1)
 	f.le64(40, cluster)
 	f.le64(48, 1<<20)
-	f.le64(cluster, 2*cluster)
-	f.le64(2*cluster, 3*cluster)
-	f.fill(3*cluster, cluster, 0x51)
+	f.le64(cluster, 3*cluster)
+	f.le64(3*cluster, 5*cluster)
+	f.fill(5*cluster, cluster, 0x51)
 	return f
 }
 
@@ -27,7 +27,7 @@ func qedAttacks() {
 		})
 	}
 	patch("as-it-is", func(*file) {})
-	for _, n := range []int{4, 63, 64, cluster, 2 * cluster, 2*cluster + 4, 3*cluster + 1} {
+	for _, n := range []int{4, 63, 64, cluster, 2 * cluster, 3*cluster + 4, 5*cluster + 1} {
 		patch(fmt.Sprintf("cut-%d", n), func(f *file) { f.cut(n) })
 	}
 	for _, v := range []uint32{0, 1, 2, 3, 16, 17, 511, 1 << 12, 1 << 16, 1 << 26, 1 << 27, 1 << 31, 1<<32 - 1} {
@@ -42,16 +42,16 @@ func qedAttacks() {
 		patch("features-"+name, func(f *file) { f.le64(16, v) })
 		patch("l1-"+name, func(f *file) { f.le64(40, v) })
 		patch("l1-entry-"+name, func(f *file) { f.le64(cluster, v) })
-		patch("l2-entry-"+name, func(f *file) { f.le64(2*cluster, v) })
+		patch("l2-entry-"+name, func(f *file) { f.le64(3*cluster, v) })
 	}
 	patch("need-check", func(f *file) { f.le64(16, 2) })
 	patch("l1-is-header", func(f *file) { f.le64(40, 0) })
 	patch("l1-is-l1-entry", func(f *file) { f.le64(cluster, cluster) })
-	patch("data-is-l2", func(f *file) { f.le64(2*cluster, 2*cluster) })
+	patch("data-is-l2", func(f *file) { f.le64(3*cluster, 3*cluster) })
 	patch("aliases", func(f *file) {
 		f.le64(48, 64<<20)
 		for k := range 1024 {
-			f.le64(2*cluster+8*k, 3*cluster)
+			f.le64(3*cluster+8*k, 5*cluster)
 		}
 	})
 	stand := func(f *file, name string) *file {
