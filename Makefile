@@ -7,11 +7,12 @@ FUZZTIME ?= 10s
 SEED ?= $(shell date +%s)
 ROUNDS ?= 1000
 KILLS ?= 240
+COVER ?= 85
 PACKAGES ?= ./...
 
 export CGO_ENABLED = 0
 
-.PHONY: help build demo test lint format bench fuzz fuzz-diff hostile faults kills man emulated install programs clean
+.PHONY: help build demo test lint format bench fuzz fuzz-diff hostile faults kills cover race man emulated install programs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +53,13 @@ faults: ## have every system call on the way of the data fail, and every call of
 
 kills: ## kill KILLS runs and workers at random moments, from SEED on
 	INSTAR_SEED=$(SEED) INSTAR_KILLS=$(KILLS) go test -count=1 -timeout 60m -v ./test/kills
+
+cover: programs ## say how much of each room the tests run, and fail below COVER percent
+	@sh test/cover $(COVER) $(PACKAGES)
+
+race: programs ## run every test of PACKAGES with the race detector (gcc is needed)
+	@sh test/programs gcc:gcc
+	CGO_ENABLED=1 go test -race -timeout 60m $(PACKAGES)
 
 man: build ## write the manual pages to ./man
 	./instar man man

@@ -59,6 +59,7 @@ func runScripts(t *testing.T, disk, wall string) {
 			env.Setenv("QEMUIMG", program.AsQemuImg())
 			env.Setenv("DISK", disk)
 			env.Setenv("INSTAR_SANDBOX", wall)
+			env.Setenv("GOCOVERDIR", os.Getenv("GOCOVERDIR")) // for test/cover
 			return nil
 		},
 	})

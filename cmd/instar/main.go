@@ -19,7 +19,11 @@ var version = "0.1.0-dev"
 // control is the descriptor of the control channel in every worker.
 const control = 3
 
-func main() { os.Exit(run()) }
+func main() {
+	code := run()
+	count()
+	os.Exit(code)
+}
 
 func run() int {
 	switch os.Args[0] {

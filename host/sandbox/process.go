@@ -55,7 +55,7 @@ func newOpen(o Options) ([]process, error) {
 
 func newPlain(cmd *exec.Cmd, o Options) *plain {
 	p := &plain{cmd: cmd, memory: o.Memory}
-	cmd.Stderr = &p.stderr
+	cmd.Stdout, cmd.Stderr = newCounts(), &p.stderr
 	return p
 }
 
