@@ -33,10 +33,16 @@ func QemuImg(t testing.TB) string {
 // Run runs a command that must succeed and returns its standard output.
 func Run(t testing.TB, name string, args ...string) string {
 	t.Helper()
+	return RunIn(t, "", name, args...)
+}
+
+// RunIn is [Run] in a folder.
+func RunIn(t testing.TB, folder, name string, args ...string) string {
+	t.Helper()
 	for try := 1; ; try++ {
 		var stderr bytes.Buffer
 		cmd := exec.Command(name, args...)
-		cmd.Stderr = &stderr
+		cmd.Dir, cmd.Stderr = folder, &stderr
 		out, err := cmd.Output()
 		if err == nil {
 			return string(out)
