@@ -1,5 +1,7 @@
 package disk
 
+import "fmt"
+
 // A Format is one image format: how to recognize it and how to open it. Each
 // format package exports one value of this type.
 type Format struct {
@@ -58,6 +60,26 @@ type Image interface {
 	Disk
 	// Info describes the image.
 	Info() *Info
+}
+
+// A Checker is an Image with parts that [Disk.Extent] tells no place of: tables,
+// and units that are stored encoded.
+type Checker interface {
+	// Check returns a *FormatError if one of them does not lie within the
+	// file, or where nothing like it can be. Content is not read.
+	Check() error
+}
+
+// CheckWithin returns a *FormatError unless the file has the n bytes at off.
+func CheckWithin(format string, f File, what string, off, n int64) error {
+	size, err := f.Size()
+	if err != nil {
+		return fmt.Errorf("get the size of the file: %w", err)
+	}
+	if off < 0 || n > size || off > size-n {
+		return Corruptf(format, "the %s at offset %#x, of %d bytes, reaches beyond the end of the file", what, off, n)
+	}
+	return nil
 }
 
 // Info is what an image says about itself.

@@ -15,7 +15,7 @@ func (s *server) verify(l job.Layer, image disk.Image) string {
 	if info.Refused != nil {
 		return info.Refused.Error()
 	}
-	if err := verifyRuns(image, info.ClusterSize); err != nil {
+	if err := verifyImage(image); err != nil {
 		return err.Error()
 	}
 	l.Format = info.Format
@@ -23,13 +23,24 @@ func (s *server) verify(l job.Layer, image disk.Image) string {
 		l.Snapshot = snapshot.ID
 		image, err := s.open(l, "")
 		if err == nil {
-			err = verifyRuns(image, info.ClusterSize)
+			err = verifyImage(image)
 		}
 		if err != nil {
 			return fmt.Sprintf("snapshot %q: %v", snapshot.ID, err)
 		}
 	}
 	return ""
+}
+
+// verifyImage looks at the tables of an image, or of a snapshot.
+func verifyImage(image disk.Image) error {
+	if err := verifyRuns(image, image.Info().ClusterSize); err != nil {
+		return err
+	}
+	if c, ok := image.(disk.Checker); ok {
+		return c.Check()
+	}
+	return nil
 }
 
 // verifyRuns lists the runs of an image. What is stored must be there, but for

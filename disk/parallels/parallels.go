@@ -122,3 +122,8 @@ func (i *image) Info() *disk.Info { return &i.info }
 func (i *image) Size() int64 { return i.Map.Size }
 
 func (i *image) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
+
+// Check is [disk.Checker]'s.
+func (i *image) Check() error {
+	return disk.CheckWithin(formatName, i.File, "BAT", headerSize, 4*i.entries)
+}

@@ -218,9 +218,16 @@ func (i *image) read(p []byte, off int64) error {
 	return nil
 }
 
+// compressed returns where a compressed cluster is stored: its entry holds the
+// length of the data in the upper bits, below bit 63, and the offset in the lower
+// ones.
+func (i *image) compressed(entry uint64) (off, n int64) {
+	offsetBits := 63 - i.clusterBits
+	return int64(entry & (1<<offsetBits - 1)), int64(entry >> offsetBits & uint64(i.Block-1))
+}
+
 // readCompressed fills p with content of the compressed cluster that off is
-// in, and which p does not leave. The entry holds the length of the data in its
-// upper bits, below bit 63, and the offset in the lower ones.
+// in, and which p does not leave.
 func (i *image) readCompressed(p []byte, off int64) error {
 	entry, _, err := i.entry(off >> i.clusterBits)
 	if err != nil {
@@ -229,14 +236,59 @@ func (i *image) readCompressed(p []byte, off int64) error {
 	scratch := i.scratch.Get().(*[]byte)
 	defer i.scratch.Put(scratch)
 	cluster, stored := (*scratch)[:i.Block], (*scratch)[i.Block:]
-	offsetBits := 63 - i.clusterBits
-	stored = stored[:entry>>offsetBits&uint64(i.Block-1)]
-	if err := disk.ReadStored(i.File, stored, int64(entry&(1<<offsetBits-1))); err != nil {
+	at, n := i.compressed(entry)
+	stored = stored[:n]
+	if err := disk.ReadStored(i.File, stored, at); err != nil {
 		return err
 	}
 	if err := inflate.Raw(cluster, stored); err != nil {
 		return disk.Corruptf(formatName, "compressed cluster at offset %#x: %v", off&^(i.Block-1), err)
 	}
 	copy(p, cluster[off%i.Block:])
+	return nil
+}
+
+// Check is [disk.Checker]'s.
+func (i *image) Check() error {
+	span := i.Block << i.l2Bits // of one L2 table
+	l1 := (i.Size() + span - 1) / span
+	if err := disk.CheckWithin(formatName, i.File, "L1 table", i.l1Offset, 8*l1); err != nil {
+		return err
+	}
+	for n := range l1 {
+		var p [8]byte
+		if err := i.l1Table.ReadAt(p[:], i.l1Offset+8*n); err != nil {
+			return err
+		}
+		off := binary.BigEndian.Uint64(p[:])
+		if off == 0 {
+			continue
+		}
+		if err := disk.CheckWithin(formatName, i.File, "L2 table", int64(min(off, math.MaxInt64)), 8<<i.l2Bits); err != nil {
+			return err
+		}
+		if err := i.checkCompressed(n << i.l2Bits); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkCompressed checks where the compressed clusters are that one L2 table
+// has, which begins with the entry of a cluster.
+func (i *image) checkCompressed(first int64) error {
+	for index := first; index < first+1<<i.l2Bits && index<<i.clusterBits < i.Size(); index++ {
+		entry, _, err := i.entry(index)
+		if err != nil {
+			return err
+		}
+		if entry>>63 == 0 {
+			continue
+		}
+		off, n := i.compressed(entry)
+		if err := disk.CheckWithin(formatName, i.File, "compressed cluster", off, n); err != nil {
+			return err
+		}
+	}
 	return nil
 }

@@ -134,3 +134,9 @@ func (i *image) Info() *disk.Info { return &i.info }
 func (i *image) Size() int64 { return i.Map.Size }
 
 func (i *image) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
+
+// Check is [disk.Checker]'s.
+func (i *image) Check() error {
+	blocks := (i.Size() + blockSize - 1) / blockSize
+	return disk.CheckWithin(formatName, i.File, "block map", i.tableAt, 4*blocks)
+}

@@ -108,6 +108,16 @@ func (m *metadata) options(h *header) map[string]string {
 	return o
 }
 
+// Check is [disk.Checker]'s: of the log and the regions.
+func (i *image) Check() error {
+	for _, r := range i.layout.taken {
+		if err := disk.CheckWithin(formatName, i.blocks.File, "region", r.start, r.end-r.start); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkBAT checks that the BAT has room for all blocks, and where the first of
 // them are.
 func (i *image) checkBAT() error {

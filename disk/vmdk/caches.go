@@ -33,7 +33,7 @@ func (c *caches) of(x *extent) *tables {
 	}
 	use := c.last[k]
 	if use.extent != x {
-		use = cached{x, &tables{sparse: x.sparse, cache: metacache.New(x.file), holes: holes{file: x.file}}}
+		use = cached{x, &tables{sparse: x.sparse, file: x.file, cache: metacache.New(x.file), holes: holes{file: x.file}}}
 	}
 	copy(c.last[1:k+1], c.last[:k])
 	c.last[0] = use

@@ -74,7 +74,7 @@ func (d *inflater) inflate(dst []byte, at int64, ahead int) error {
 	}
 	if !d.extent.sparse.markers {
 		p = p[:min(len(p), grain)]
-	} else if p, err = d.marked(p, at, 2*grain-markerSize); err != nil {
+	} else if p, err = d.marked(p, at, maxStored(int64(grain))); err != nil {
 		return err
 	}
 	if err := inflate.Zlib(dst, p); err != nil {
@@ -85,22 +85,33 @@ func (d *inflater) inflate(dst []byte, at int64, ahead int) error {
 
 // marked returns what follows the marker that p begins with: as many bytes as
 // it says, most at the most.
-func (d *inflater) marked(p []byte, at int64, most int) ([]byte, error) {
+func (d *inflater) marked(p []byte, at, most int64) ([]byte, error) {
 	if len(p) < markerSize {
 		return nil, disk.Corruptf(formatName, "compressed grain at offset %#x lies behind the end of the file", at)
 	}
-	n := binary.LittleEndian.Uint32(p[8:])
-	if n == 0 || uint64(n) > uint64(most) {
-		return nil, disk.Corruptf(formatName, "compressed grain at offset %#x has an invalid length of %d", at, n)
+	n := int64(binary.LittleEndian.Uint32(p[8:]))
+	if n == 0 || n > most {
+		return nil, errLength(at, n)
 	}
 	p, err := d.view(at, markerSize+int(n), 0)
 	if err != nil {
 		return nil, err
 	}
 	if len(p) < markerSize+int(n) {
-		return nil, disk.Corruptf(formatName, "compressed grain at offset %#x is cut short", at)
+		return nil, errCut(at)
 	}
 	return p[markerSize:][:n], nil
+}
+
+// maxStored returns how long the stream of a grain of that many bytes may be.
+func maxStored(grain int64) int64 { return 2*grain - markerSize }
+
+func errLength(at, n int64) error {
+	return disk.Corruptf(formatName, "compressed grain at offset %#x has an invalid length of %d", at, n)
+}
+
+func errCut(at int64) error {
+	return disk.Corruptf(formatName, "compressed grain at offset %#x is cut short", at)
 }
 
 // view returns n bytes of the file at an offset, and those that happen to be

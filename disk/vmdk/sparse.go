@@ -267,6 +267,7 @@ func (s *sparse) entrySize() int64 {
 // holes they are not even read.
 type tables struct {
 	*sparse
+	file  disk.File
 	cache *metacache.Cache
 	holes holes
 }

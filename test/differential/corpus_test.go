@@ -133,7 +133,8 @@ func corpus() []specimen {
 }
 
 // info says the same as qemu-img of a corpus of images, field for field; what it
-// says besides is left out here.
+// says besides is left out here. With --strict it lets all of them pass that stand
+// for themselves.
 func TestInfoOfCorpus(t *testing.T) {
 	t.Parallel()
 	qemu := testutil.QemuImg(t)
@@ -186,8 +187,10 @@ func TestInfoOfCorpus(t *testing.T) {
 			}
 			args = append(args, s.name)
 			theirs := program.Run(t, dir, nil, qemu, args...)
-			ours := program.Run(t, dir, []string{"INSTAR_SANDBOX=jail"}, program.AsQemuImg(), args...)
-			if theirs.Code != 0 || ours.Code != 0 {
+			ours := program.Run(t, dir, []string{"INSTAR_SANDBOX=jail"}, program.AsQemuImg(), append(args, "--strict")...)
+			refers := strings.Contains(ours.Stderr, "refers to something outside itself: ") && strings.Contains(ours.Stdout, `"self-contained": false`)
+			locked := strings.Contains(ours.Stderr, "cannot be checked: ") && strings.Contains(ours.Stdout, `"encrypted": true`)
+			if theirs.Code != 0 || ours.Code != 0 && !refers && !locked {
 				t.Errorf("%q: exit codes %d, %d: %s%s", s.steps[0], ours.Code, theirs.Code, ours.Stderr, theirs.Stderr)
 				return
 			}

@@ -238,7 +238,7 @@ func vhdx() {
 		})
 		patch(fmt.Sprintf("log-offset-%#x", v), func(f *file, _, _ int) { both(f, func(at int) { f.le64(at+48, 1); f.le64(at+72, v) }) })
 		patch(fmt.Sprintf("bat-entry-%#x", v), func(f *file, bat, _ int) { f.le64(bat, v) })
-		patch(fmt.Sprintf("bat-entry-present-%#x", v), func(f *file, bat, _ int) { f.le64(bat+8, v&^0xfffff|6) })
+		patch(fmt.Sprintf("bat-entry-present-%#x", v), func(f *file, bat, _ int) { f.le64(bat, v&^0xfffff|6) })
 	}
 	for _, v := range []uint32{0, 1, 2, 3, 2047, 2048, 1 << 20, 512 << 20, 1 << 31, 1<<32 - 1} {
 		patch(fmt.Sprintf("region-count-%#x", v), func(f *file, _, _ int) { f.le32(regions+8, v); f.le32(copied+8, v) })
