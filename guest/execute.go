@@ -251,7 +251,7 @@ func wipe(x *job.Execution) {
 		wipeInputs([]job.Input{*x.Below})
 	}
 	if x.Output.Old != nil {
-		clear(x.Output.Old.Secret)
+		wipeLayer(*x.Output.Old)
 	}
 	clear(x.Output.Secret)
 	clear(x.Output.Seed)
@@ -260,7 +260,7 @@ func wipe(x *job.Execution) {
 func wipeInputs(inputs []job.Input) {
 	for _, in := range inputs {
 		for _, l := range in.Layers {
-			clear(l.Secret)
+			wipeLayer(l)
 		}
 	}
 }

@@ -118,7 +118,7 @@ func (s *server) input(id int) (disk.File, error) {
 // open opens one image. suffix is that of its name, if its format is to be
 // detected.
 func (s *server) open(l job.Layer, suffix string) (disk.Image, error) {
-	f, err := s.input(l.ID)
+	f, err := s.imageFile(l)
 	if err != nil {
 		return nil, err
 	}
@@ -146,16 +146,40 @@ func (s *server) open(l job.Layer, suffix string) (disk.Image, error) {
 	return format.Open(f, o)
 }
 
+// imageFile returns the file that an image is, or the disk of what it is in.
+func (s *server) imageFile(l job.Layer) (disk.File, error) {
+	f, err := s.input(l.ID)
+	if err != nil || l.Container == nil {
+		return f, err
+	}
+	outer, err := s.open(job.Layer{ID: l.ID, Format: l.Container.Format, Secret: l.Container.Secret}, "")
+	if err == nil {
+		err = outer.Info().Refused
+	}
+	if err != nil {
+		return nil, err
+	}
+	return disk.NewFile(outer, outer.Size()), nil
+}
+
+// wipeLayer clears the passphrases of a layer.
+func wipeLayer(l job.Layer) {
+	clear(l.Secret)
+	if l.Container != nil {
+		clear(l.Container.Secret)
+	}
+}
+
 // inspect describes an image. The passphrase is wiped once it is open.
 func (s *server) inspect(j *job.Inspect) (*job.Message, error) {
-	defer clear(j.Secret)
-	layer := job.Layer{ID: j.ID, Format: j.Format, Files: j.Files, Snapshot: j.Snapshot, Secret: j.Secret}
+	layer := job.Layer{ID: j.ID, Format: j.Format, Files: j.Files, Snapshot: j.Snapshot, Secret: j.Secret, Container: j.Container}
+	defer wipeLayer(layer)
 	image, err := s.open(layer, j.Suffix)
 	if err != nil {
 		return nil, err
 	}
 	inspection := describe(image.Info())
-	if j.Format == "" && inspection.Format == "raw" {
+	if j.Format == "" && j.Container == nil && inspection.Format == "raw" {
 		f, err := s.input(j.ID)
 		if err != nil {
 			return nil, err

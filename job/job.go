@@ -66,6 +66,9 @@ type Inspect struct {
 	Suffix   string `json:"suffix,omitempty"`
 	Snapshot string `json:"snapshot,omitempty"`
 	Secret   []byte `json:"secret,omitempty"`
+	// Container is what the image is encrypted in, if the file is not the image
+	// itself.
+	Container *Container `json:"container,omitempty"`
 	// Verify has all tables of the image followed; see Inspection.Fault.
 	Verify bool `json:"verify,omitempty"`
 	// Files are the granted descriptors behind the references that an earlier
@@ -181,9 +184,17 @@ type Layer struct {
 	Format   string `json:"format"`
 	Snapshot string `json:"snapshot,omitempty"`
 	Secret   []byte `json:"secret,omitempty"`
+	// Container is what the image is encrypted in; see Inspect.
+	Container *Container `json:"container,omitempty"`
 	// Files are the granted descriptors behind the inspection's references,
 	// by index; -1 where none was granted.
 	Files []int `json:"files,omitempty"`
+}
+
+// A Container is an image whose disk is the file of another image.
+type Container struct {
+	Format string `json:"format"`
+	Secret []byte `json:"secret,omitempty"`
 }
 
 // An Output is what an Execution writes to.

@@ -29,6 +29,8 @@ type Options struct {
 	Snapshot string
 	// Secret unlocks the encrypted layers.
 	Secret []byte
+	// Container is what the image is encrypted in, if it is not the file itself.
+	Container *job.Container
 	// Verify has all tables of the image followed, to see whether they are sound.
 	Verify bool
 	// Extents has images whose extents are files of their own described with
@@ -61,8 +63,9 @@ type Layer struct {
 	// a backing file, which is a layer of its own, and after Inspect.
 	Files []*os.File
 
-	dir *root // the folder that Name is in
-	ids []int // what the worker calls Files; -1 for nil
+	container *job.Container
+	dir       *root // the folder that Name is in
+	ids       []int // what the worker calls Files; -1 for nil
 }
 
 // Discover opens the image of that name and all that it stands on, and grants
@@ -106,7 +109,7 @@ func (c *Chain) Size() int64 { return c.Top().Inspection.VirtualSize }
 func (c *Chain) Input() job.Input {
 	var in job.Input
 	for i, l := range c.Layers {
-		layer := job.Layer{ID: l.ID, Format: l.Inspection.Format, Secret: c.secret, Files: l.ids}
+		layer := job.Layer{ID: l.ID, Format: l.Inspection.Format, Secret: c.secret, Container: l.container, Files: l.ids}
 		if i == 0 {
 			layer.Snapshot = c.snapshot
 		}

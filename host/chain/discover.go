@@ -77,6 +77,7 @@ func (d *discovery) top(name string) (*Layer, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.container = d.options.Container
 	return l, d.inspect(l, job.Inspect{
 		Format:   d.options.Format,
 		Snapshot: d.options.Snapshot,
@@ -121,7 +122,7 @@ func (d *discovery) inspect(l *Layer, j job.Inspect) error {
 		l.ID, err = d.grant(l.File, l.Name)
 	}
 	if err == nil {
-		j.ID = l.ID
+		j.ID, j.Container = l.ID, l.container
 		if j.Format == "" {
 			j.Suffix = suffix(l.Name)
 		}
@@ -236,7 +237,7 @@ func (d *discovery) again(l *Layer) error {
 		return nil
 	}
 	first := l.Inspection
-	second, err := d.w.Inspect(d.ctx, job.Inspect{ID: l.ID, Format: first.Format, Secret: d.options.Secret, Files: l.ids})
+	second, err := d.w.Inspect(d.ctx, job.Inspect{ID: l.ID, Format: first.Format, Secret: d.options.Secret, Container: l.container, Files: l.ids})
 	if err != nil {
 		return err
 	}

@@ -374,6 +374,9 @@ func (c *copying) nameFromOptions(o *convertOptions) error {
 	if i.format == "" {
 		return couldNotOpen(c.name, "the format of an output is not detected: say driver=FORMAT")
 	}
+	if i.container != nil {
+		return couldNotOpen(c.name, "an output cannot be within a container")
+	}
 	c.target, c.name, o.output.s = &i, i.path, i.format
 	c.direct = i.direct
 	return nil

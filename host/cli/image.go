@@ -9,6 +9,7 @@ import (
 	"instar/host/localfile"
 	"instar/host/sandbox"
 	"instar/internal/safetext"
+	"instar/job"
 )
 
 // formatValue is the flag -f. That it was given counts, also if it is empty.
@@ -28,6 +29,8 @@ type image struct {
 	format string // "" has it detected
 	secret []byte // nil for none
 	direct bool   // it is to be read or written past the page cache
+	// container is what the image is encrypted in; nil where it is the file itself.
+	container *job.Container
 }
 
 // image reads the name of an image: that of a file, or with --image-opts a list
@@ -46,6 +49,12 @@ func (s *settings) image(given string) (image, error) {
 
 // discover opens an image and all that it stands on, to be read.
 func (r *runner) discover(ctx context.Context, w *sandbox.Worker, i image, snapshot string) (*chain.Chain, error) {
+	if i.container != nil && i.container.Secret == nil && len(r.passphrase) == 0 {
+		var err error
+		if r.passphrase, err = r.ask(ctx, i); err != nil {
+			return nil, err
+		}
+	}
 	o := r.chainOptions(i, snapshot)
 	c, err := chain.Discover(ctx, w, i.path, o)
 	if err != nil {
@@ -92,7 +101,13 @@ func (r *runner) chainOptions(i image, snapshot string) chain.Options {
 	if secret == nil {
 		secret = r.passphrase
 	}
-	return chain.Options{Policy: policy, Format: i.format, Snapshot: snapshot, Secret: secret, ForceShare: r.settings.share}
+	container := i.container
+	if container != nil && container.Secret == nil {
+		container = &job.Container{Format: container.Format, Secret: r.passphrase}
+	}
+	return chain.Options{
+		Policy: policy, Format: i.format, Snapshot: snapshot, Secret: secret, Container: container, ForceShare: r.settings.share,
+	}
 }
 
 // readable returns why the content of a chain cannot be read, as when it is

@@ -3,34 +3,91 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"instar/internal/keyval"
 	"instar/internal/safetext"
+	"instar/job"
 )
 
 var errBothFormats = errors.New("--image-opts and --format are mutually exclusive")
 
 // imageFromOptions reads the name of an image under --image-opts: DRIVER and
-// file, as in driver=qcow2,file.filename=disk.qcow2. The texts are qemu-img's.
+// file, as in driver=qcow2,file.filename=disk.qcow2. The file can be within a
+// container, as in driver=qcow2,file.driver=luks,file.file.filename=disk.luks.
+// The texts are qemu-img's.
 func (s *settings) imageFromOptions(given string) (image, error) {
-	var o imageOptions
-	for k, kv := range keyval.Parse(given) {
-		if kv.Bare && k == 0 {
-			kv = keyval.Pair{Name: "file", Value: kv.Name}
+	list := keyval.Parse(given)
+	if len(list) > 0 && list[0].Bare {
+		list[0] = keyval.Pair{Name: "file", Value: list[0].Name}
+	}
+	list, within := splitContainer(list)
+	o := readImageOptions(list)
+	if within != nil {
+		c := readImageOptions(within)
+		if err := c.check(); err != nil {
+			return image{}, couldNotOpen(given, err.Error())
 		}
-		o.set(kv)
+		o.container, o.filename, o.hasFile, o.direct = &c, c.filename, true, c.direct
 	}
 	if err := o.check(); err != nil {
 		return image{}, couldNotOpen(given, err.Error())
 	}
 	i := image{given: given, path: literalPath(o.filename), format: o.driver, direct: o.direct}
-	if o.secret != "" {
-		var ok bool
-		if i.secret, ok = s.secrets[o.secret]; !ok {
-			return image{}, couldNotOpen(given, fmt.Sprintf("No secret with id '%s'", safetext.Escape(o.secret)))
-		}
+	var err error
+	if i.secret, err = s.secret(o.secret); err == nil && o.container != nil {
+		i.container = &job.Container{Format: o.container.driver}
+		i.container.Secret, err = s.secret(o.container.secret)
+	}
+	if err != nil {
+		return image{}, couldNotOpen(given, err.Error())
 	}
 	return i, nil
+}
+
+// secret returns the secret of an ID; nil for none.
+func (s *settings) secret(id string) ([]byte, error) {
+	if id == "" {
+		return nil, nil
+	}
+	secret, ok := s.secrets[id]
+	if !ok {
+		return nil, fmt.Errorf("No secret with id '%s'", safetext.Escape(id))
+	}
+	return secret, nil
+}
+
+// containers are drivers of images whose disk can be the file of another.
+var containers = map[string]bool{"luks": true}
+
+// splitContainer takes the options of the container that the file of an image is
+// in out of the image's; within is nil where there is none.
+func splitContainer(list []keyval.Pair) (own, within []keyval.Pair) {
+	driver := ""
+	for _, kv := range list {
+		if kv.Name == "file.driver" {
+			driver = kv.Value
+		}
+	}
+	if !containers[driver] {
+		return list, nil
+	}
+	for _, kv := range list {
+		if name, ok := strings.CutPrefix(kv.Name, "file."); ok {
+			kv.Name = name
+			within = append(within, kv)
+		} else {
+			own = append(own, kv)
+		}
+	}
+	return own, within
+}
+
+func readImageOptions(list []keyval.Pair) (o imageOptions) {
+	for _, kv := range list {
+		o.set(kv)
+	}
+	return o
 }
 
 // imageOptions are the options of one image. Of several of a name, the last one
@@ -42,7 +99,8 @@ type imageOptions struct {
 	bareName   string // filename
 	node       string // file
 	secret     string
-	unknown    string // the first that there is no such option
+	container  *imageOptions // what the file is in; nil for none
+	unknown    string        // the first that there is no such option
 	hasFile    bool
 	direct     bool   // cache.direct
 	badBool    string // the first that is neither on nor off

@@ -81,6 +81,10 @@ func makeInputs(t *testing.T, folder string) {
 			testutil.RunIn(t, folder, "qemu-io", slices.Concat(secret, []string{"-c", command, name})...)
 		}
 	}
+	// An image within an encrypted container.
+	luks := "driver=luks,key-secret=s,file.filename=inner.luks"
+	testutil.RunIn(t, folder, "qemu-img", "create", "-q", "-f", "luks", "--object", secretObject, "-o", "key-secret=s,iter-time=10", "inner.luks", "6M")
+	testutil.RunIn(t, folder, "qemu-img", "convert", "-n", "-f", "raw", "--object", secretObject, "--target-image-opts", "order.qcow2", luks)
 }
 
 // inputWindows are operands of dd for images of any format: the first for all of
@@ -123,7 +127,8 @@ func TestEveryInputGivesTheSameBytes(t *testing.T) {
 	}
 	maker{t, filepath.Join(settings, "instar")}.write("config.toml", []byte("[security]\nallow-data-file = true\n"))
 	all := append(slices.Clone(inputs),
-		input{name: "mixed.dmg"}, input{name: "overlay.qcow2"}, input{name: "chain5.qcow2"})
+		input{name: "mixed.dmg"}, input{name: "overlay.qcow2"}, input{name: "chain5.qcow2"},
+		input{name: "inner.luks", opts: "driver=qcow2,file.driver=luks,file.key-secret=s,file.file.filename="})
 	for k, in := range all {
 		t.Run(in.name, func(t *testing.T) {
 			t.Parallel()
