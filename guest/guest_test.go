@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -378,8 +379,8 @@ func TestPanicIsAnAnswer(t *testing.T) {
 }
 
 func TestErrorsOfOpening(t *testing.T) {
-	var fails error
-	h := serve(t, fake("fake", func(disk.File, disk.OpenOptions) (disk.Image, error) { return nil, fails }))
+	var fails atomic.Pointer[error]
+	h := serve(t, fake("fake", func(disk.File, disk.OpenOptions) (disk.Image, error) { return nil, *fails.Load() }))
 	id := h.grant(file(t, "in", nil), job.Read)
 	for _, test := range []struct {
 		err   error
@@ -393,7 +394,7 @@ func TestErrorsOfOpening(t *testing.T) {
 		{fmt.Errorf("header: %w", unix.EIO), job.ErrOpen, unix.EIO},
 		{errors.New("something"), job.ErrOpen, 0},
 	} {
-		fails = test.err
+		fails.Store(&test.err)
 		_, err := h.inspect(job.Inspect{ID: id})
 		want := job.Error{Kind: test.kind, Message: test.err.Error(), Errno: int(test.errno), Offset: -1}
 		if err == nil || *err != want {
@@ -410,8 +411,9 @@ func TestErrorsOfCopying(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image := fakeImage{size: 8 << 20, err: unix.EIO}
-	h := serve(t, fake("fake", func(disk.File, disk.OpenOptions) (disk.Image, error) { return image, nil }), raw)
+	var image atomic.Pointer[fakeImage]
+	image.Store(&fakeImage{size: 8 << 20, err: unix.EIO})
+	h := serve(t, fake("fake", func(disk.File, disk.OpenOptions) (disk.Image, error) { return *image.Load(), nil }), raw)
 	in := h.grant(file(t, "in", nil), job.Read)
 	dir := t.TempDir()
 	execution := func(out string) job.Execution {
@@ -424,12 +426,12 @@ func TestErrorsOfCopying(t *testing.T) {
 	if e == nil || e.Kind != job.ErrRead || e.Errno != int(unix.EIO) || e.Offset != 4<<20 {
 		t.Errorf("reading: %+v", e)
 	}
-	image.err = disk.Corruptf("fake", "offset beyond the end")
+	image.Store(&fakeImage{size: 8 << 20, err: disk.Corruptf("fake", "offset beyond the end")})
 	_, e = h.execute(execution(filepath.Join(dir, "out")))
 	if e == nil || e.Kind != job.ErrRead || e.Errno != 0 || e.Offset != 4<<20 || e.Message != "offset beyond the end" {
 		t.Errorf("reading what is damaged: %+v", e)
 	}
-	image.err = nil
+	image.Store(&fakeImage{size: 8 << 20})
 	x := execution("/dev/full")
 	x.Output.Existing = true
 	_, e = h.execute(x)

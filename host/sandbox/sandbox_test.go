@@ -222,9 +222,8 @@ func openTest(t *testing.T, flags int, content string) *os.File {
 }
 
 func TestInspect(t *testing.T) {
-	crash, timeout := new(CrashError), new(TimeoutError)
-	isCrash := func(err error) bool { return errors.As(err, &crash) }
-	isTimeout := func(err error) bool { return errors.As(err, &timeout) }
+	isCrash := func(err error) bool { var e *CrashError; return errors.As(err, &e) }
+	isTimeout := func(err error) bool { var e *TimeoutError; return errors.As(err, &e) }
 	isHostile := func(err error) bool { return errors.Is(err, errHostile) }
 	says := func(text string) func(error) bool {
 		return func(err error) bool {
