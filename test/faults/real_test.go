@@ -2,6 +2,7 @@ package faults
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,20 +13,37 @@ import (
 	"golang.org/x/sys/unix"
 
 	"instar/internal/program"
+	"instar/internal/testutil"
 )
 
-// small runs a script in a namespace of its own, where the folder "small" is a
-// file system of one MiB with the old output on it.
-func (f *fixture) small(t *testing.T, options, script string) run {
+// A fileSystem is one that real faults happen on.
+type fileSystem struct {
+	unshare string // options of unshare(1), which has nobody else see the mount
+	mount   string // mounts it on the folder small; $IMAGE is a name for a file
+	ready   string // is run when the old output is there
+}
+
+// tmpfs is one of one MiB, with more options when the old output is there.
+func tmpfs(options string) fileSystem {
+	return fileSystem{"-rm", "mount -t tmpfs -o size=1m none small", "mount -o remount,size=1m" + options + " small"}
+}
+
+// on runs a script where the folder small is a file system with the old output on
+// it.
+func (f *fixture) on(t *testing.T, fs fileSystem, script string) run {
 	t.Helper()
-	if exec.Command("unshare", "-r", "-m", "mount", "-t", "tmpfs", "none", "/mnt").Run() != nil {
-		t.Skip("no small file system can be mounted here")
+	const cannot = 77
+	all := fmt.Sprintf(`mkdir small; { %s; } >/dev/null 2>&1 || { rmdir small; exit %d; }; printf '%s' >small/out; { %s; } >/dev/null 2>&1 || exit 1; `, fs.mount, cannot, old, fs.ready) +
+		script +
+		// The old output is compared where it can be seen, and what lies beside it
+		// moves to where check finds it.
+		`; code=$?; cat small/out >out; rm -f small/out 2>/dev/null; for f in small/.[!.]*; do [ -e "$f" ] && cp "$f" .; done; while umount small 2>/dev/null; do :; done; rmdir small; exit $code`
+	image := "IMAGE=" + filepath.Join(t.TempDir(), "image")
+	r := run{program.Run(t, f.dir, []string{image}, "unshare", fs.unshare, "sh", "-c", all, program.Instar()), script}
+	if r.Code == cannot {
+		t.Skipf("no such file system can be mounted here: %s", fs.mount)
 	}
-	const make = `mkdir small; mount -t tmpfs -o size=1m none small && printf '` + old + `' >small/out && mount -o remount,size=1m"$1" small; `
-	// The old output is compared where it can be seen, and what lies beside it
-	// moves to where check finds it.
-	const look = `; code=$?; cat small/out >out; rm -f small/out 2>/dev/null; for f in small/.[!.]*; do [ -e "$f" ] && cp "$f" .; done; umount small; rmdir small; exit $code`
-	return run{program.Run(t, f.dir, nil, "unshare", "-r", "-m", "sh", "-c", make+script+look, program.Instar(), options), script}
+	return r
 }
 
 // commands write the output OUT in all the ways that there are.
@@ -48,9 +66,9 @@ func TestNoRoom(t *testing.T) {
 			at := strings.NewReplacer("OUT", "small/out").Replace(command)
 			env := "INSTAR_SANDBOX=" + wall + ` "$0" `
 			for _, r := range []run{
-				d.small(t, "", env+at),
-				d.small(t, ",ro", env+at),
-				d.small(t, ",nr_inodes=3", env+at),
+				d.on(t, tmpfs(""), env+at),
+				d.on(t, tmpfs(",ro"), env+at),
+				d.on(t, tmpfs(",nr_inodes=3"), env+at),
 				{program.Run(t, d.dir, nil, "sh", "-c", "ulimit -f 100; "+env+strings.ReplaceAll(command, "OUT", "out"), program.Instar()), command + " with a limit"},
 			} {
 				r.what += " behind " + wall
@@ -67,6 +85,76 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
+// What a device or a quota refuses is said, also where the kernel learns of it when
+// it has long taken what was written.
+func TestDevicesAndQuotas(t *testing.T) {
+	testutil.Require(t, "mkfs.btrfs", "btrfs-progs")
+	const btrfs = "truncate -s 120M $IMAGE && mkfs.btrfs -q $IMAGE && mount -o loop $IMAGE small"
+	for _, test := range []struct {
+		name     string
+		fs       fileSystem
+		commands []string
+		says     string
+	}{
+		{
+			"a quota",
+			fileSystem{"-m", btrfs + " && btrfs quota enable small", "btrfs qgroup limit 2M 0/5 small"},
+			[]string{"dd if=in.raw of=small/out", "convert -O raw -t none in.qcow2 small/out", "convert -O qcow2 -o preallocation=full in.raw small/out"},
+			"Disk quota exceeded",
+		},
+		{
+			// It is stored in a file that cannot grow. There is no journal, which
+			// would end with the file system.
+			"a device that fails when what was written reaches it",
+			fileSystem{
+				"-m", "mount -t tmpfs -o size=2m none small && truncate -s 32M small/image && mke2fs -q -t ext4 -O ^has_journal small/image && mount -o loop small/image small",
+				"sync -f small",
+			},
+			[]string{"dd if=in.raw of=small/out", "convert -O qcow2 -t writeback in.raw small/out", "convert -O vhdx -t writethrough in.qcow2 small/out"},
+			"No space left on device",
+		},
+		{
+			// Of a file a byte is changed, and its checksum is not.
+			"a device that cannot be read",
+			fileSystem{"-m", btrfs + " && { cat in.raw; echo WHERE; cat in.raw; } >small/.in && umount small &&" +
+				` at=$(grep -abo WHERE $IMAGE | head -n 1) && printf X | dd of=$IMAGE bs=1 seek=${at%%:*} conv=notrunc && mount -o loop $IMAGE small && mv small/.in small/in`, "true"},
+			[]string{"dd -f raw --verify if=small/in of=small/out", "convert -O qcow2 -c -f raw small/in small/out", "convert -O raw -T none -f raw small/in small/out"},
+			"Input/output error",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if !complete() {
+				test.commands = test.commands[:1]
+			}
+			for _, wall := range walls()[1:] {
+				for _, command := range test.commands {
+					d := newFixture(t)
+					r := d.on(t, test.fs, "INSTAR_SANDBOX="+wall+` "$0" `+command)
+					d.check(t, r)
+					if said := said(r.Stderr); r.Code != 1 || len(said) == 1 && !strings.Contains(said[0], test.says) {
+						t.Errorf("%s: exit code %d, %q", r.what, r.Code, said)
+					}
+				}
+			}
+		})
+	}
+}
+
+// With an address space as small as OpenStack gives qemu-img (1 GiB), a run
+// succeeds behind the wall that fits.
+func TestLittleAddressSpace(t *testing.T) {
+	d := newFixture(t)
+	for _, limit := range []int{1 << 20, 2 << 20, 4 << 20} { // KiB
+		for _, command := range []string{"info in.qcow2 >/dev/null", "convert -O qcow2 -c in.qcow2 out", "convert --sandbox=jail -O raw zip.qcow2 out"} {
+			r := run{program.Run(t, d.dir, nil, "sh", "-c", fmt.Sprintf(`ulimit -v %d; exec "$0" %s`, limit, command), program.Instar()), fmt.Sprintf("ulimit -v %d, %s", limit, command)}
+			if strings.HasPrefix(command, "info") && r.Code != 0 || !strings.HasPrefix(command, "info") && !d.check(t, r) {
+				t.Errorf("%s: exit code %d, %q", r.what, r.Code, r.Stderr)
+			}
+			d.renew(t)
+		}
+	}
+}
+
 func hasAny(s string, parts ...string) bool {
 	for _, part := range parts {
 		if strings.Contains(s, part) {
@@ -76,7 +164,7 @@ func hasAny(s string, parts ...string) bool {
 	return false
 }
 
-// A program that may have few descriptors, or little memory, says so or copies.
+// A program that may have few descriptors says so or copies.
 func TestFewDescriptors(t *testing.T) {
 	d := newFixture(t)
 	for _, limit := range []string{"-n 4", "-n 6", "-n 8", "-n 10", "-n 12", "-n 16", "-n 24", "-n 32", "-n 40"} {
