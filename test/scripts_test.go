@@ -67,17 +67,18 @@ func runScripts(t *testing.T, disk, wall string) {
 
 // condition says whether a script's condition holds: [kvm] and [jail]
 // for a wall that can be had here; [mount] where a file system can be mounted in
-// a namespace; [qemu-img], which is an error in CI where it is missing.
+// a namespace; [qemu-img] and [cryptsetup], which are errors in CI where they are
+// missing.
 func condition(name, disk string) (bool, error) {
 	switch name {
 	case "kvm", "jail":
 		return exec.Command(program.Instar(), "info", "--sandbox="+name, disk).Run() == nil, nil
 	case "mount":
 		return exec.Command("unshare", "-r", "-m", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
-	case "qemu-img":
-		_, err := exec.LookPath("qemu-img")
+	case "qemu-img", "cryptsetup":
+		_, err := exec.LookPath(name)
 		if err != nil && os.Getenv("CI") != "" {
-			return false, errors.New("qemu-img is not installed (package qemu-utils), and CI must have it")
+			return false, errors.New(name + " is not installed (see test/programs), and CI must have it")
 		}
 		return err == nil, nil
 	}

@@ -1,6 +1,8 @@
 package differential
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -182,4 +184,84 @@ func TestVMDKsAreReadByBoth(t *testing.T) {
 			w.compare(t, "dd", "if=theirs", "of=out", "bs=1000", "skip=3", "count=700")
 		})
 	}
+}
+
+// A stream-optimized image of the kind that VMware makes has its grain directory
+// behind the grains, and says where in a footer; the header says that it does not
+// know.
+func TestVMDKWithFooter(t *testing.T) {
+	t.Parallel()
+	footers := map[string][]byte{}
+	for _, input := range []string{"text.raw", "order.qcow2"} {
+		name := filepath.Join(t.TempDir(), "stream.vmdk")
+		testutil.RunIn(t, images(t), "qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", input, name)
+		image, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		footers[input+".vmdk"], footers[input+".damaged.vmdk"] = withFooter(image), withFooter(image)
+		damaged := footers[input+".damaged.vmdk"]
+		damaged[len(damaged)-1024] = 'X' // of the footer's magic
+	}
+	w := newTwo(t, func(folder string) {
+		for name, image := range footers {
+			maker{t, folder}.write(name, image)
+		}
+	})
+	for _, input := range []string{"text.raw", "order.qcow2"} {
+		for _, args := range [][]string{
+			{"dd", "of=out", "if=" + input + ".vmdk"},
+			{"dd", "of=out", "if=" + input + ".vmdk", "bs=1000", "skip=3", "count=500"},
+			{"convert", "-O", "qcow2", input + ".vmdk", "out"},
+			{"convert", input + ".vmdk", "out"},
+			{"info", input + ".vmdk"},
+			{"info", "--output=json", input + ".vmdk"},
+			{"compare", input, input + ".vmdk"},
+			{"convert", input + ".damaged.vmdk", "out"},
+		} {
+			w.compare(t, args...)
+		}
+		program.MustRun(t, w.ours, nil, program.Instar(), "info", "--strict", input+".vmdk")
+	}
+}
+
+// withFooter moves the tables of a stream-optimized image behind its grains, each
+// behind a marker, and adds the footer and the end of the stream ("Virtual Disk
+// Format 5.0", "Stream-Optimized Compressed Sparse Extents").
+func withFooter(image []byte) []byte {
+	const sector = 512
+	le := binary.LittleEndian
+	out := bytes.Clone(image)
+	out = append(out, make([]byte, (sector-len(out)%sector)%sector)...)
+	header := image[:sector]
+	directory, perTable := le.Uint64(header[56:])*sector, uint64(le.Uint32(header[44:]))
+	span := le.Uint64(header[20:]) * perTable
+	tables := (le.Uint64(header[12:]) + span - 1) / span
+	add := func(kind uint32, content []byte) (at int) {
+		marker := make([]byte, sector)
+		le.PutUint64(marker, uint64(len(content)+sector-1)/sector)
+		le.PutUint32(marker[12:], kind)
+		out = append(out, marker...)
+		at = len(out)
+		out = append(append(out, content...), make([]byte, (sector-len(content)%sector)%sector)...)
+		return at
+	}
+	var moved []byte
+	for k := range tables {
+		old := uint64(le.Uint32(image[directory+4*k:])) * sector
+		at := 0
+		if old != 0 {
+			at = add(1, image[old:][:4*perTable])
+			clear(out[old:][:4*perTable])
+		}
+		moved = le.AppendUint32(moved, uint32(at/sector))
+	}
+	at := add(2, moved)
+	clear(out[directory:][:4*tables])
+	footer := bytes.Clone(out[:sector])
+	le.PutUint64(footer[56:], uint64(at/sector))
+	add(3, footer)
+	le.PutUint64(out[48:], 0)
+	le.PutUint64(out[56:], 1<<64-1)
+	return append(out, make([]byte, sector)...)
 }
