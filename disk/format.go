@@ -52,6 +52,17 @@ type OpenOptions struct {
 	Snapshot string
 	// Passphrase unlocks an encrypted image; nil when there is none.
 	Passphrase []byte
+	// Part has a raw image be a part of the file; nil is all of it, as always with
+	// other formats.
+	Part *Part
+}
+
+// A Part is a part of a file, in bytes.
+type Part struct {
+	Offset int64
+	// Sized says that it has Size bytes, and does not go up to the end.
+	Sized bool
+	Size  int64
 }
 
 // An Image is one opened image file: one layer of a chain. Runs that it does

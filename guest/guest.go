@@ -131,7 +131,7 @@ func (s *server) open(l job.Layer, suffix string) (disk.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := disk.OpenOptions{Snapshot: l.Snapshot, Passphrase: l.Secret}
+	o := disk.OpenOptions{Snapshot: l.Snapshot, Passphrase: l.Secret, Part: (*disk.Part)(l.Part)}
 	for _, id := range l.Files {
 		if id < 0 {
 			o.Files = append(o.Files, nil)
@@ -172,7 +172,7 @@ func wipeLayer(l job.Layer) {
 
 // inspect describes an image. The passphrase is wiped once it is open.
 func (s *server) inspect(j *job.Inspect) (*job.Message, error) {
-	layer := job.Layer{ID: j.ID, Format: j.Format, Files: j.Files, Snapshot: j.Snapshot, Secret: j.Secret, Container: j.Container}
+	layer := job.Layer{ID: j.ID, Format: j.Format, Files: j.Files, Snapshot: j.Snapshot, Secret: j.Secret, Container: j.Container, Part: j.Part}
 	defer wipeLayer(layer)
 	image, err := s.open(layer, j.Suffix)
 	if err != nil {

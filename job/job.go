@@ -69,12 +69,22 @@ type Inspect struct {
 	// Container is what the image is encrypted in, if the file is not the image
 	// itself.
 	Container *Container `json:"container,omitempty"`
+	// Part has the image be a part of the file; nil is all of it.
+	Part *Part `json:"part,omitempty"`
 	// Verify has all tables of the image followed; see Inspection.Fault.
 	Verify bool `json:"verify,omitempty"`
 	// Files are the granted descriptors behind the references that an earlier
 	// inspection listed, by index; -1 where none was granted. An image whose
 	// extents are files of their own tells more about itself with them.
 	Files []int `json:"files,omitempty"`
+}
+
+// A Part is a part of a file that is a raw disk by itself (see disk.Part).
+type Part struct {
+	Offset int64 `json:"offset"`
+	// Sized says that it has Size bytes, and does not go up to the end.
+	Sized bool  `json:"sized,omitempty"`
+	Size  int64 `json:"size,omitempty"`
 }
 
 // An Inspection is what an image says about itself (see disk.Info).
@@ -186,6 +196,8 @@ type Layer struct {
 	Secret   []byte `json:"secret,omitempty"`
 	// Container is what the image is encrypted in; see Inspect.
 	Container *Container `json:"container,omitempty"`
+	// Part is as in Inspect.
+	Part *Part `json:"part,omitempty"`
 	// Files are the granted descriptors behind the inspection's references,
 	// by index; -1 where none was granted.
 	Files []int `json:"files,omitempty"`

@@ -25,6 +25,8 @@ type Options struct {
 	// Format forces the format of the image; empty has it detected. What lies
 	// below it has the format that is declared there, or a detected one.
 	Format string
+	// Part has the image, a raw one, be a part of its file; nil is all of it.
+	Part *job.Part
 	// Snapshot selects an internal snapshot of the image by ID or name.
 	Snapshot string
 	// Secret unlocks the encrypted layers.
@@ -47,6 +49,7 @@ type Chain struct {
 	// Layers has at least one; the topmost comes first.
 	Layers []*Layer
 
+	part     *job.Part
 	snapshot string
 	secret   []byte
 }
@@ -111,7 +114,7 @@ func (c *Chain) Input() job.Input {
 	for i, l := range c.Layers {
 		layer := job.Layer{ID: l.ID, Format: l.Inspection.Format, Secret: c.secret, Container: l.container, Files: l.ids}
 		if i == 0 {
-			layer.Snapshot = c.snapshot
+			layer.Snapshot, layer.Part = c.snapshot, c.part
 		}
 		in.Layers = append(in.Layers, layer)
 	}

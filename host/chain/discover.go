@@ -35,7 +35,7 @@ type discovery struct {
 func newDiscovery(ctx context.Context, w Inspector, o Options) *discovery {
 	return &discovery{
 		ctx: ctx, w: w, options: o,
-		chain: &Chain{snapshot: o.Snapshot, secret: o.Secret},
+		chain: &Chain{part: o.Part, snapshot: o.Snapshot, secret: o.Secret},
 		seen:  make(map[fileID]bool),
 	}
 }
@@ -80,6 +80,7 @@ func (d *discovery) top(name string) (*Layer, error) {
 	l.container = d.options.Container
 	return l, d.inspect(l, job.Inspect{
 		Format:   d.options.Format,
+		Part:     d.options.Part,
 		Snapshot: d.options.Snapshot,
 		Secret:   d.options.Secret,
 		Verify:   d.options.Verify,

@@ -34,6 +34,9 @@ func (c *copying) setBitmaps(o *convertOptions, chains []*chain.Chain) error {
 			c.skipped = append(c.skipped, b.name)
 			continue
 		}
+		if !c.execution.Output.Bitmaps {
+			c.bitmap = b.name
+		}
 		c.execution.Output.Bitmaps = true
 		// Its bits, the table of their clusters, and clusters that are not full.
 		c.extra += 2*(in.Size()/b.granularity/8) + bitmapOverhead

@@ -137,6 +137,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 		}
 	}
 	p.say(err.Error())
+	var more *furtherError
+	if errors.As(err, &more) {
+		p.say(more.further)
+	}
 	var h hinter
 	if errors.As(err, &h) {
 		fmt.Fprint(p.stderr, h.hint())

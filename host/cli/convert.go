@@ -289,7 +289,7 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	if o.noCreate {
 		unknown = couldNotOpen(c.given(), fmt.Sprintf("Unknown driver '%s'", safetext.Escape(o.output.s)))
 	}
-	if err := c.chooseFormat(o.output.s, unknown); err != nil {
+	if err := c.chooseFormat(o.output.s, o.noCreate, unknown); err != nil {
 		return err
 	}
 	if err := c.setOptions(o, chains); err != nil {
@@ -371,7 +371,14 @@ func (c *copying) nameFromOptions(o *convertOptions) error {
 	if err != nil {
 		return err
 	}
-	if i.format == "" {
+	switch {
+	case i.share:
+		return couldNotOpen(c.name, "force-share=on can only be used with read-only images")
+	case i.readOnly:
+		return couldNotOpen(c.name, "Image is read-only")
+	case i.part != nil:
+		return couldNotOpen(c.name, "a part of a file is no output: offset and size are for inputs")
+	case i.format == "":
 		return couldNotOpen(c.name, "the format of an output is not detected: say driver=FORMAT")
 	}
 	if i.container != nil {
@@ -464,7 +471,7 @@ func (c *copying) standOn(ctx context.Context, source *chain.Chain) (*chain.Chai
 	case c.format == job.QCOW2 && imageopts.Of(format) == nil && !readOnlyFormats[format]:
 		return nil, c.createError(fmt.Sprintf("Parameter 'backing-fmt' does not accept value '%s'", safetext.Escape(format)))
 	}
-	in, err := c.openBacking(ctx, name, formatValue{name: format, given: true})
+	in, err := c.openBacking(ctx, name, formatValue{name: format, given: true}, true)
 	if err != nil {
 		return nil, couldNotOpen(c.name, "Could not open backing file: "+err.Error())
 	}

@@ -40,6 +40,7 @@ type copying struct {
 	below     *chain.Chain   // what the output stands on; nil is nothing
 	quiet     bool           // says nothing of sectors that cannot be read
 	rewriting bool           // an image that is there (-n) is laid out anew
+	bitmap    string         // the first that is copied
 	skipped   []string       // bitmaps that are not copied
 	extra     int64          // bytes that the output may take besides what its size asks for
 	// created is called when the output is there; nil is nothing.
@@ -353,11 +354,14 @@ var readOnlyFormats = map[string]bool{
 	"preallocate": true, "quorum": true, "replication": true, "snapshot-access": true, "throttle": true, "vvfat": true,
 }
 
-// chooseFormat reads the name that -O gave, and checks the output's name; if
-// there is no such format the error is unknown. What is asked for in vain comes
-// in the order of qemu-img's.
-func (c *copying) chooseFormat(name string, unknown error) error {
-	if name == "file" { // the protocol below raw, which qemu-img takes for it
+// chooseFormat reads the name that -O gave, and checks the output's name, which
+// is there already or is to be made; if there is no such format the error is
+// unknown. What is asked for in vain comes in the order of qemu-img's.
+func (c *copying) chooseFormat(name string, there bool, unknown error) error {
+	if isDriver(name) {
+		if err := c.openDriver(name, there); err != nil {
+			return err
+		}
 		name = string(job.Raw)
 	}
 	var err error

@@ -122,7 +122,7 @@ func prefixed(name string, err error) error {
 // newImage says what the image is to be like, in the order of qemu-img's checks.
 func (c *copying) newImage(ctx context.Context, o *createOptions) error {
 	unknown := fmt.Errorf("Unknown file format '%s'", safetext.Escape(o.format))
-	if err := c.chooseFormat(o.format, unknown); err != nil {
+	if err := c.chooseFormat(o.format, false, unknown); err != nil {
 		return err
 	}
 	if err := c.parseOptions(o.options.list); err != nil {
@@ -213,7 +213,7 @@ func (c *copying) sizeFromBacking(ctx context.Context, o *createOptions) error {
 	if o.unsafe {
 		return nil
 	}
-	in, err := c.openBacking(ctx, name, formatValue{name: format, given: formatted})
+	in, err := c.openBacking(ctx, name, formatValue{name: format, given: formatted}, false)
 	if err != nil {
 		return &hintError{text: err.Error(), more: "Could not open backing image.\n"}
 	}
@@ -236,8 +236,8 @@ func (c *copying) sizeFromBacking(ctx context.Context, o *createOptions) error {
 var errNoBackingName = errors.New("Expected backing file name, got empty string")
 
 // openBacking opens the backing file of the output, whose name counts from the
-// folder of the output.
-func (c *copying) openBacking(ctx context.Context, name string, format formatValue) (*chain.Chain, error) {
+// folder of the output. Its content need not be readable unless it is to be read.
+func (c *copying) openBacking(ctx context.Context, name string, format formatValue, read bool) (*chain.Chain, error) {
 	if _, ok := localfile.Protocol(name); !ok && !filepath.IsAbs(name) {
 		if k := strings.LastIndexByte(c.name, '/'); k >= 0 {
 			name = c.name[:k+1] + name
@@ -249,11 +249,16 @@ func (c *copying) openBacking(ctx context.Context, name string, format formatVal
 	if err != nil {
 		return nil, unframe(name, err)
 	}
-	in, err := c.discover(ctx, c.worker, i, "")
+	var in *chain.Chain
+	if read {
+		in, err = c.discover(ctx, c.worker, i, "")
+	} else {
+		in, err = chain.Discover(ctx, c.worker, i.path, c.chainOptions(i, ""))
+	}
 	if err != nil {
 		return nil, unframe(name, err)
 	}
-	if err := i.readable(in); err != nil {
+	if err := i.readable(in); err != nil && read {
 		in.Close()
 		return nil, unframe(name, err)
 	}
@@ -279,6 +284,11 @@ type hintError struct {
 func (e *hintError) Error() string { return e.text }
 func (e *hintError) Unwrap() error { return e.err }
 func (e *hintError) hint() string  { return e.more }
+
+// A furtherError is a text with another one that is said behind it.
+type furtherError struct{ text, further string }
+
+func (e *furtherError) Error() string { return e.text }
 
 // parameterHint has an error about an option be one with a hint.
 func parameterHint(err error) error {

@@ -74,7 +74,7 @@ func (r *runner) dd(ctx context.Context, o dd.Operands, fixed reproducible, chec
 		return err
 	}
 	defer closeAll(chains)
-	if err := c.chooseFormat(o.OutputFormat, errors.New("Unknown file format")); err != nil {
+	if err := c.chooseFormat(o.OutputFormat, false, errors.New("Unknown file format")); err != nil {
 		return err
 	}
 	if err := c.refuseSame(chains); err != nil {

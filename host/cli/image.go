@@ -31,6 +31,10 @@ type image struct {
 	direct bool   // it is to be read or written past the page cache
 	// container is what the image is encrypted in; nil where it is the file itself.
 	container *job.Container
+	share     bool // it may be open elsewhere for writing
+	part      *job.Part
+	// readOnly says that nothing may be written to it.
+	readOnly bool
 }
 
 // image reads the name of an image: that of a file, or with --image-opts a list
@@ -44,7 +48,14 @@ func (s *settings) image(given string) (image, error) {
 	case s.format.given && s.format.name == "":
 		return image{}, couldNotOpen(given, "Unknown driver ''")
 	}
-	return image{given: given, path: given, format: s.format.name}, nil
+	i := image{given: given, path: given, format: s.format.name}
+	if isDriver(i.format) {
+		if err := opens(i.format, given); err != nil {
+			return image{}, couldNotOpen(given, err.Error())
+		}
+		i.format = string(job.Raw)
+	}
+	return i, nil
 }
 
 // discover opens an image and all that it stands on, to be read.
@@ -106,7 +117,7 @@ func (r *runner) chainOptions(i image, snapshot string) chain.Options {
 		container = &job.Container{Format: container.Format, Secret: r.passphrase}
 	}
 	return chain.Options{
-		Policy: policy, Format: i.format, Snapshot: snapshot, Secret: secret, Container: container, ForceShare: r.settings.share,
+		Policy: policy, Format: i.format, Snapshot: snapshot, Secret: secret, Container: container, Part: i.part, ForceShare: r.settings.share || i.share,
 	}
 }
 

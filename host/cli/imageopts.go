@@ -3,9 +3,13 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
+	"instar/internal/imageopts"
 	"instar/internal/keyval"
+	"instar/internal/qemunum"
 	"instar/internal/safetext"
 	"instar/job"
 )
@@ -26,14 +30,17 @@ func (s *settings) imageFromOptions(given string) (image, error) {
 	if within != nil {
 		c := readImageOptions(within)
 		if err := c.check(); err != nil {
-			return image{}, couldNotOpen(given, err.Error())
+			return image{}, notOpened(given, err)
 		}
 		o.container, o.filename, o.hasFile, o.direct = &c, c.filename, true, c.direct
 	}
 	if err := o.check(); err != nil {
-		return image{}, couldNotOpen(given, err.Error())
+		return image{}, notOpened(given, err)
 	}
-	i := image{given: given, path: literalPath(o.filename), format: o.driver, direct: o.direct}
+	i := image{given: given, path: literalPath(o.filename), format: o.driver, direct: o.direct, share: o.share, readOnly: o.readOnly}
+	if o.part != (job.Part{}) {
+		i.part = &o.part
+	}
 	var err error
 	if i.secret, err = s.secret(o.secret); err == nil && o.container != nil {
 		i.container = &job.Container{Format: o.container.driver}
@@ -43,6 +50,16 @@ func (s *settings) imageFromOptions(given string) (image, error) {
 		return image{}, couldNotOpen(given, err.Error())
 	}
 	return i, nil
+}
+
+// notOpened is couldNotOpen with the hint that an error about an option has.
+func notOpened(given string, err error) error {
+	framed := couldNotOpen(given, err.Error())
+	var p *imageopts.ParameterError
+	if errors.As(err, &p) && p.Hint != "" {
+		return &hintError{text: framed.Error(), more: p.Hint}
+	}
+	return framed
 }
 
 // secret returns the secret of an ID; nil for none.
@@ -85,6 +102,11 @@ func splitContainer(list []keyval.Pair) (own, within []keyval.Pair) {
 
 func readImageOptions(list []keyval.Pair) (o imageOptions) {
 	for _, kv := range list {
+		if kv.Name == "driver" {
+			o.driver = kv.Value
+		}
+	}
+	for _, kv := range list {
 		o.set(kv)
 	}
 	return o
@@ -100,16 +122,17 @@ type imageOptions struct {
 	node       string // file
 	secret     string
 	container  *imageOptions // what the file is in; nil for none
-	unknown    string        // the first that there is no such option
 	hasFile    bool
-	direct     bool   // cache.direct
-	badBool    string // the first that is neither on nor off
+	direct     bool // cache.direct
+	share      bool // force-share
+	readOnly   bool
+	part       job.Part // offset, size
+	wrong      error    // the first that is no option, or no value of it
 }
 
 func (o *imageOptions) set(kv keyval.Pair) {
 	switch kv.Name {
 	case "driver":
-		o.driver = kv.Value
 	case "file":
 		o.node = kv.Value
 	case "file.driver":
@@ -122,31 +145,79 @@ func (o *imageOptions) set(kv keyval.Pair) {
 		o.secret = kv.Value
 	case "encrypt.format": // what the image says counts
 	case "cache.direct", "file.cache.direct":
-		o.direct = kv.Value == "on"
-		o.checkBool(kv)
-	case "cache.no-flush", "file.cache.no-flush", "auto-read-only", "file.auto-read-only":
-		o.checkBool(kv)
-	case "discard", "file.discard", "detect-zeroes", "file.aio", "file.locking", "node-name", "file.node-name":
-		// It is decided here how files are locked and written.
+		o.setBool(kv, &o.direct)
+	case "read-only":
+		o.setBool(kv, &o.readOnly)
+	case "force-share":
+		o.setBool(kv, &o.share)
 	default:
-		if o.unknown == "" {
-			o.unknown = kv.Name
-		}
+		o.setOther(kv)
 	}
 }
 
-func (o *imageOptions) checkBool(kv keyval.Pair) {
-	if kv.Value != "on" && kv.Value != "off" && o.badBool == "" {
-		o.badBool = kv.Name
+func (o *imageOptions) setBool(kv keyval.Pair, v *bool) {
+	*v = kv.Value == "on"
+	if kv.Value != "on" && kv.Value != "off" {
+		o.refuse(fmt.Errorf("Parameter '%s' expects 'on' or 'off'", kv.Name))
 	}
+}
+
+func (o *imageOptions) refuse(err error) {
+	if o.wrong == nil {
+		o.wrong = err
+	}
+}
+
+// setOther sets an option of the driver, or one that makes no difference.
+func (o *imageOptions) setOther(kv keyval.Pair) {
+	switch known, err := imageopts.CheckOpen(o.driver, kv.Name, kv.Value); {
+	case err != nil:
+		o.refuse(err)
+	case known:
+	case o.driver == string(job.Raw) && (kv.Name == "offset" || kv.Name == "size"):
+		o.setPart(kv)
+	default:
+		o.refuse(o.unknown(kv.Name))
+	}
+}
+
+// setPart sets where in its file a raw disk is.
+func (o *imageOptions) setPart(kv keyval.Pair) {
+	n, err := qemunum.Parse(kv.Value)
+	switch {
+	case err != nil:
+		o.refuse(imageopts.SizeError(kv.Name, kv.Value, err))
+	case kv.Name == "offset":
+		o.part.Offset = int64(min(n, math.MaxInt64))
+	default:
+		o.part.Sized, o.part.Size = true, int64(min(n, math.MaxInt64))
+	}
+}
+
+// elsewhere are options that QEMU has, and this program has not.
+var elsewhere = []string{"backing", "data-file"}
+
+// unknown says that a driver does not have an option, or that it is one of those
+// elsewhere.
+func (o *imageOptions) unknown(name string) error {
+	head, _, _ := strings.Cut(name, ".")
+	plain, below := strings.CutPrefix(name, "file.")
+	_, err := job.ParseOutputFormat(o.driver)
+	switch {
+	case slices.Contains(elsewhere, head), strings.HasPrefix(name, "file.file."), err != nil && !below:
+		return fmt.Errorf("there is no option '%s', or it is not supported yet", safetext.Escape(name))
+	case below:
+		return fmt.Errorf("Block protocol 'file' doesn't support the option '%s'", safetext.Escape(plain))
+	}
+	return fmt.Errorf("Block format '%s' does not support the option '%s'", o.driver, safetext.Escape(name))
 }
 
 // fileDrivers open a file or a device as it is.
-var fileDrivers = map[string]bool{"file": true, "host_device": true, "host_cdrom": true}
+var fileDrivers = map[string]bool{fileDriver: true, deviceDriver: true, "host_cdrom": true}
 
 func (o *imageOptions) check() error {
 	if fileDrivers[o.driver] && !o.hasFile {
-		o.driver, o.filename, o.hasFile = "raw", o.bareName, true
+		o.fileDriver, o.driver, o.filename, o.hasFile = o.driver, "raw", o.bareName, true
 	}
 	switch {
 	case o.node != "":
@@ -158,12 +229,12 @@ func (o *imageOptions) check() error {
 		return errors.New(`A block device must be specified for "file"`)
 	case o.fileDriver != "" && !fileDrivers[o.fileDriver]:
 		return fmt.Errorf("Unknown driver '%s'", safetext.Escape(o.fileDriver))
-	case o.badBool != "":
-		return fmt.Errorf("Parameter '%s' expects 'on' or 'off'", o.badBool)
-	case o.unknown != "":
-		return fmt.Errorf("there is no option '%s', or it is not supported yet", safetext.Escape(o.unknown))
+	case o.wrong != nil:
+		return o.wrong
 	case o.bareName != "" && o.filename != o.bareName:
-		return errors.New("there is no option 'filename', or it is not supported yet")
+		return o.unknown("filename")
+	case isDriver(o.fileDriver):
+		return opens(o.fileDriver, literalPath(o.filename))
 	}
 	return nil
 }

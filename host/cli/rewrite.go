@@ -56,6 +56,10 @@ func (c *copying) writeAs(i image, old *chain.Chain) error {
 	if top.VirtualSize < c.size {
 		return errors.New("output file is smaller than input file")
 	}
+	if c.execution.Output.Bitmaps && top.VirtualSize != c.size {
+		return fmt.Errorf("Failed to populate bitmap %s: Bitmaps are of different sizes (destination size is %d, source size is %d) and can't be merged",
+			safetext.Escape(c.bitmap), top.VirtualSize, c.size)
+	}
 	layer := old.Input().Layers[0]
 	layer.Secret = bytes.Clone(layer.Secret)
 	c.execution.Output.Old = &layer

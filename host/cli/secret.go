@@ -64,7 +64,10 @@ func (s *secrets) add(properties map[string]string) error {
 	case !given:
 		return errors.New("Parameter 'id' is missing")
 	case !identifier.MatchString(id):
-		return errors.New("Parameter 'id' expects an identifier")
+		return &hintError{
+			text: "Parameter 'id' expects an identifier",
+			more: "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.\n",
+		}
 	}
 	content, err := secretContent(properties)
 	if err != nil {

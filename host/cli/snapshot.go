@@ -32,8 +32,10 @@ func (v *snapshotValue) Set(s string) error {
 		case "snapshot.name":
 			v.name = &kv.Value
 		default:
-			return fmt.Errorf("Failed in parsing snapshot param '%s': Invalid parameter '%s'",
-				safetext.Escape(s), safetext.Escape(kv.Name))
+			return &furtherError{
+				text:    fmt.Sprintf("Invalid parameter '%s'", safetext.Escape(kv.Name)),
+				further: fmt.Sprintf("Failed in parsing snapshot param '%s'", safetext.Escape(s)),
+			}
 		}
 	}
 	return nil

@@ -51,10 +51,13 @@ func (c *copying) useOptions() error {
 	if err := c.values.CheckFile(); err != nil {
 		return c.createError(err.Error())
 	}
+	if name, given := c.values.Get("data_file"); given && name == "" {
+		return c.createError("Could not create '': No such file or directory")
+	}
 	own := c.values.Own()
 	for _, name := range []string{"encrypt.key-secret", "key-secret"} {
 		id, given := own[name]
-		if !given {
+		if !given || (name == "encrypt.key-secret" && !c.encrypts()) {
 			continue
 		}
 		secret, ok := c.settings.secrets[id]
@@ -79,13 +82,19 @@ func (c *copying) noBacking(file, format bool) error {
 	return nil
 }
 
+// encrypts reports whether the options say how the output is encrypted.
+func (c *copying) encrypts() bool {
+	_, encrypted := c.values.Get("encrypt.format")
+	old, _ := c.values.Get("encryption")
+	return encrypted || old == "on"
+}
+
 // canCompress says that a format cannot be compressed, if -c asks for it.
 func (c *copying) canCompress(asked bool) error {
 	if asked && !c.format.Compresses() {
 		return errors.New("Compression not supported for this file format")
 	}
-	_, encrypted := c.values.Get("encrypt.format")
-	if old, _ := c.values.Get("encryption"); asked && (encrypted || old == "on") {
+	if asked && c.encrypts() {
 		return errors.New("Compression and encryption not supported at the same time")
 	}
 	if mode, given := c.values.Get("preallocation"); asked && given && mode != "off" {

@@ -161,15 +161,21 @@ func (o *Option) parse(text string) (plain string, err error) {
 		return strconv.FormatUint(n, 10), nil
 	case Size:
 		n, err := qemunum.Parse(text)
-		switch {
-		case errors.Is(err, qemunum.ErrRange):
-			return "", &ParameterError{Text: fmt.Sprintf("Value '%s' is out of range for parameter '%s'", safetext.Escape(text), o.Name)}
-		case err != nil:
-			return "", &ParameterError{Text: fmt.Sprintf("Parameter '%s' expects a non-negative number below 2^64", o.Name), Hint: sizeHint}
+		if err != nil {
+			return "", SizeError(o.Name, text, err)
 		}
 		return strconv.FormatUint(n, 10), nil
 	}
 	return text, nil
+}
+
+// SizeError says of the value of an option why package qemunum does not take it
+// for a size.
+func SizeError(name, text string, err error) *ParameterError {
+	if errors.Is(err, qemunum.ErrRange) {
+		return &ParameterError{Text: fmt.Sprintf("Value '%s' is out of range for parameter '%s'", safetext.Escape(text), name)}
+	}
+	return &ParameterError{Text: fmt.Sprintf("Parameter '%s' expects a non-negative number below 2^64", name), Hint: sizeHint}
 }
 
 // number reads what strtoull reads, to whom -1 is the greatest number.
