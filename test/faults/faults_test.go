@@ -8,7 +8,6 @@ package faults
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -185,12 +184,6 @@ func left(t *testing.T, dir string) []string {
 
 // walls are those that can be had here, and none: there every failure shows as
 // it is.
-var walls = sync.OnceValue(func() []string {
-	list := []string{"none", "jail"}
-	if exec.Command(program.Instar(), "info", "--sandbox=kvm", "../../testdata/disk.qcow2").Run() == nil {
-		list = append(list, "kvm")
-	}
-	return list
-})
+func walls() []string { return append([]string{"none"}, program.Walls()...) }
 
 func strace(t *testing.T) string { return testutil.Require(t, "strace", "strace") }

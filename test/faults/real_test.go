@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -60,7 +59,7 @@ func TestNoRoom(t *testing.T) {
 	if !complete() {
 		commands = writing[:4]
 	}
-	for _, wall := range walls()[1:] {
+	for _, wall := range program.Walls() {
 		for _, command := range commands {
 			d := newFixture(t)
 			at := strings.NewReplacer("OUT", "small/out").Replace(command)
@@ -126,7 +125,7 @@ func TestDevicesAndQuotas(t *testing.T) {
 			if !complete() {
 				test.commands = test.commands[:1]
 			}
-			for _, wall := range walls()[1:] {
+			for _, wall := range program.Walls() {
 				for _, command := range test.commands {
 					d := newFixture(t)
 					r := d.on(t, test.fs, "INSTAR_SANDBOX="+wall+` "$0" `+command)
@@ -168,7 +167,7 @@ func hasAny(s string, parts ...string) bool {
 func TestFewDescriptors(t *testing.T) {
 	d := newFixture(t)
 	for _, limit := range []string{"-n 4", "-n 6", "-n 8", "-n 10", "-n 12", "-n 16", "-n 24", "-n 32", "-n 40"} {
-		for _, wall := range walls()[1:] {
+		for _, wall := range program.Walls() {
 			r := run{program.Run(t, d.dir, nil, "sh", "-c", "ulimit "+limit+"; INSTAR_SANDBOX="+wall+` exec "$0" convert -O qcow2 in.qcow2 out`, program.Instar()), "ulimit " + limit + " behind " + wall}
 			d.check(t, r)
 			d.renew(t)
@@ -179,7 +178,7 @@ func TestFewDescriptors(t *testing.T) {
 // A file that is cut short while it is read is continued by zeros, as a file that
 // was short from the start is, or is an error; the run comes to an end.
 func TestInputIsCutShort(t *testing.T) {
-	for _, wall := range walls()[1:] {
+	for _, wall := range program.Walls() {
 		for _, name := range []string{"in.raw", "in.qcow2", "zip.qcow2"} {
 			d := newFixture(t)
 			content, err := os.ReadFile(d.path(name))
@@ -195,11 +194,7 @@ func TestInputIsCutShort(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			for deadline := time.Now().Add(30 * time.Second); !d.begun(); time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatal("it does not begin")
-				}
-			}
+			program.Until(t, "the copy", d.begun)
 			if err := os.Truncate(shrinks, 70000); err != nil {
 				t.Fatal(err)
 			}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"instar/internal/program"
 )
 
 // cves are the holes of QEMU, and of the services that trusted it, which
@@ -108,7 +110,7 @@ func TestCVEs(t *testing.T) {
 				}
 				d := newFolder(t)
 				find(name).make(d)
-				for _, wall := range walls()[:min(2-min(k, 1), len(walls()))] {
+				for _, wall := range program.Walls()[:min(2-min(k, 1), len(program.Walls()))] {
 					for _, command := range commands {
 						if is := d.attempt(command, wall); is != want[name+" "+command] {
 							t.Errorf("%s: %s of %s behind %s: %s; want %s", cve.what, command, name, wall, is, want[name+" "+command])

@@ -91,7 +91,7 @@ func TestAttacks(t *testing.T) {
 				d := newFolder(t)
 				a.make(d)
 				for c, command := range commands {
-					for w, wall := range walls() {
+					for w, wall := range program.Walls() {
 						// Without INSTAR_HOSTILE=all each attack has one
 						// command in the jail, and some one in the microVM.
 						if sampled := (k+c)%len(commands) == 0 && (w == 0 || k/len(commands)%8 == 0); !all && !sampled && (!*update || w > 0) {
@@ -116,14 +116,6 @@ func TestAttacks(t *testing.T) {
 		save(t, want)
 	}
 }
-
-// walls are those that can be had here; there always is a jail.
-var walls = sync.OnceValue(func() []string {
-	if exec.Command(program.Instar(), "info", "--sandbox=kvm", "../../testdata/disk.qcow2").Run() != nil {
-		return []string{"jail"}
-	}
-	return []string{"jail", "kvm"}
-})
 
 func newFolder(t *testing.T) *folder {
 	top := t.TempDir()

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"instar/internal/program"
 )
 
 // known are attacks that were made on other programs, and the images here that
@@ -68,7 +70,7 @@ func TestKnown(t *testing.T) {
 // of them, is converted behind either wall by what is stored.
 func TestOnlyWhatIsStored(t *testing.T) {
 	const size = 1 << 50
-	for _, wall := range walls() {
+	for _, wall := range program.Walls() {
 		t.Run(wall, func(t *testing.T) {
 			d := newFolder(t)
 			f := new(file) // clusters of 2 MiB: header, refcount table, L1, two L2, two of data
@@ -122,7 +124,7 @@ func TestMemory(t *testing.T) {
 	} {
 		d := newFolder(t)
 		d.write("image", *spread(test.bits, test.size, test.tables))
-		for _, wall := range walls() {
+		for _, wall := range program.Walls() {
 			for _, command := range test.commands {
 				words := strings.Fields(command)
 				r := d.run(slices.Insert(words, 1, "--sandbox="+wall))

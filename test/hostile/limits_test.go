@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"instar/internal/program"
 )
 
 // worst is what the runs took at the most.
@@ -106,15 +108,7 @@ func resident(pid int) int64 {
 		p, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", queue[0]))
 		fmt.Sscan(string(p), &size, &pages)
 		total += pages * int64(os.Getpagesize())
-		threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", queue[0]))
-		for _, thread := range threads {
-			p, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", queue[0], thread.Name()))
-			for _, child := range strings.Fields(string(p)) {
-				var n int
-				fmt.Sscan(child, &n)
-				queue = append(queue, n)
-			}
-		}
+		queue = append(queue, program.Children(queue[0])...)
 	}
 	return total
 }

@@ -73,7 +73,7 @@ func TestQemuAndRuns(t *testing.T) {
 		b, err := os.ReadFile(filepath.Join(p.dir, "image.raw"))
 		return err == nil && bytes.ContainsFunc(b, func(r rune) bool { return r != 0 })
 	}
-	until(t, "the copy", begun)
+	program.Until(t, "the copy", begun)
 	for _, command := range [][]string{
 		{qemuImg, "convert", "-f", "raw", "-O", "raw", "image.raw", "made"},
 		{qemuImg, "convert", "-n", "-O", "raw", "old.raw", "image.raw"},

@@ -195,20 +195,16 @@ func TestKills(t *testing.T) {
 	t.Logf("INSTAR_SEED=%d INSTAR_KILLS=%d", seed, kills)
 	count := map[string]int{}
 	for k, j := range jobs {
-		m := moments{newPlace(t, j), rand.New(rand.NewPCG(uint64(seed), uint64(k))), map[string]time.Duration{}}
+		m := newMoments(t, j, seed, k)
 		share, hits := (int(kills)+len(jobs)-1-k)/len(jobs), 0
 		for n := 0; hits < share && n < 6*share+6; n++ {
-			worker := n%2 == 1
-			switch hit := m.kill(walls()[(n/2)%len(walls())], worker); {
-			case !hit:
+			who := [2]string{"the program", "the worker"}[n%2]
+			if m.end(program.Walls()[(n/2)%len(program.Walls())], who, syscall.SIGKILL) {
+				count[who]++
+				hits++
+			} else {
 				count["nobody in time"]++
-				continue
-			case worker:
-				count["the worker"]++
-			default:
-				count["the program"]++
 			}
-			hits++
 		}
 		if hits < share {
 			t.Errorf("%s: %d kills of %d came before it was done", j.name, hits, share)
@@ -224,9 +220,13 @@ type moments struct {
 	took map[string]time.Duration // behind each wall, a run that is not killed
 }
 
-// kill starts the job and kills it, or its worker; it reports whether that came
-// before it was done.
-func (m *moments) kill(wall string, worker bool) (hit bool) {
+func newMoments(t *testing.T, j job, seed int64, k int) *moments {
+	return &moments{newPlace(t, j), rand.New(rand.NewPCG(uint64(seed), uint64(k))), map[string]time.Duration{}}
+}
+
+// end starts the job and sends a signal to it, or to its worker; it reports whether
+// that came before it was done.
+func (m *moments) end(wall, who string, signal syscall.Signal) (hit bool) {
 	m.Helper()
 	if m.took[wall] == 0 {
 		m.prepare(true)
@@ -239,57 +239,100 @@ func (m *moments) kill(wall string, worker bool) (hit bool) {
 	old := m.IntN(2) == 0
 	m.prepare(old)
 	delay := time.Duration(m.Float64() * 0.9 * float64(m.took[wall]))
-	what := fmt.Sprintf("%s behind %s, killed after %v", m.name, wall, delay)
+	what := fmt.Sprintf("%s of %s behind %s, %v after %v", who, m.name, wall, signal, delay)
 	began := time.Now()
 	cmd := m.start(wall)
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	if worker {
-		until(m.T, what, func() bool { return len(done) > 0 || len(children(cmd.Process.Pid)) > 0 })
+	victims := func() []int { return []int{cmd.Process.Pid} }
+	if who == "the worker" {
+		victims = func() []int { return program.Children(cmd.Process.Pid) }
+		program.Until(m.T, what, func() bool { return len(done) > 0 || len(victims()) > 0 })
 	}
 	var err error
 	select {
 	case err = <-done: // too late
 		m.took[wall] = min(m.took[wall], time.Since(began))
 	case <-time.After(delay - time.Since(began)):
-		if worker {
-			what = "the worker of " + what
-			for _, pid := range children(cmd.Process.Pid) {
-				syscall.Kill(pid, syscall.SIGKILL)
-			}
-		} else {
-			cmd.Process.Kill()
+		for _, pid := range victims() {
+			syscall.Kill(pid, signal)
 		}
 		err = <-done
 	}
-	if worker && err != nil && cmd.ProcessState.ExitCode() != 1 {
+	code, ended := cmd.ProcessState.ExitCode(), err != nil
+	switch {
+	case who == "the worker" && ended && code != 1,
+		// Where code is less than 0, it had no signals in hand yet, nor anything else.
+		signal != syscall.SIGKILL && ended && code >= 0 && code != 128+int(signal):
 		m.Errorf("%s: %v", what, err)
 	}
-	if is := m.after(what, old, !worker); err == nil && is != "new" {
+	if is := m.after(what, old, who == "the program" && signal == syscall.SIGKILL); !ended && is != "new" {
 		m.Errorf("%s: it succeeded, and the output is %q", what, is)
 	}
-	return err != nil
+	return ended
+}
+
+// SIGINT and SIGTERM at random moments have the run clean up.
+func TestInterrupts(t *testing.T) {
+	seed, count := number("INSTAR_SEED", time.Now().Unix()), 0
+	t.Logf("INSTAR_SEED=%d", seed)
+	for k, j := range jobs {
+		m := newMoments(t, j, seed, k)
+		for n := range 2 {
+			if m.end(program.Walls()[(k+n)%len(program.Walls())], "the program", [2]syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[n%2]) {
+				count++
+			}
+		}
+	}
+	if count == 0 {
+		t.Error("no run was interrupted: the test shows nothing")
+	}
+}
+
+// A worker does not outlive the program that started it.
+func TestKilledRunLeavesNoWorker(t *testing.T) {
+	p := newPlace(t, job{command: "convert -r 4M -O raw new.raw out", size: small, format: "raw"})
+	for _, wall := range program.Walls() {
+		cmd := p.start(wall)
+		program.Until(t, "the worker", func() bool { return len(p.holders()) > 1 })
+		cmd.Process.Kill()
+		cmd.Wait()
+		program.Until(t, "the end of the worker", func() bool { return len(p.holders()) == 0 })
+	}
+}
+
+// holders returns the processes that have a file of the folder open.
+func (p *place) holders() map[string]bool {
+	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		p.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, p.dir+"/") {
+			found[strings.Split(link, "/")[2]] = true
+		}
+	}
+	return found
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, entry := range entries {
+		all = append(all, entry.Name())
+	}
+	return all
 }
 
 // dead reports that a process has ended, and was not waited for.
 func dead(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err != nil || strings.Contains(string(b), ") Z ")
-}
-
-// children returns the processes that a process started.
-func children(pid int) []int {
-	var list []int
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, name := range files {
-		b, _ := os.ReadFile(name)
-		for word := range strings.FieldsSeq(string(b)) {
-			if n, err := strconv.Atoi(word); err == nil {
-				list = append(list, n)
-			}
-		}
-	}
-	return list
 }
 
 // The program is killed as it puts the output in place: at each call by which
@@ -322,11 +365,4 @@ func TestKilledAtEachRename(t *testing.T) {
 	if kills == 0 {
 		t.Error("no run was killed: the test shows nothing")
 	}
-}
-
-func walls() []string {
-	if exec.Command(program.Instar(), "info", "--sandbox=kvm", "../../testdata/disk.qcow2").Run() == nil {
-		return []string{"jail", "kvm"}
-	}
-	return []string{"jail"}
 }

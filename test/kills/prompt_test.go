@@ -45,7 +45,7 @@ func TestPrompt(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			until(t, "the prompt", func() bool { return !echoes(t, theirs) })
+			program.Until(t, "the prompt", func() bool { return !echoes(t, theirs) })
 			if _, err := terminal.WriteString(test.typed); err != nil {
 				t.Fatal(err)
 			}

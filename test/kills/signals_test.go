@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,7 +46,7 @@ func TestSignals(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			until(t, test.name, func() bool { return test.waits(cmd.Process.Pid) })
+			program.Until(t, test.name, func() bool { return test.waits(cmd.Process.Pid) })
 			cmd.Process.Signal(signal)
 			cmd.Process.Signal(signal) // somebody has no patience
 			cmd.Wait()
@@ -87,7 +86,7 @@ func (p *place) slowChain() {
 // takes to start.
 func busy(pid int) bool {
 	var ticks int
-	for _, child := range children(pid) {
+	for _, child := range program.Children(pid) {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
 		_, rest, _ := bytes.Cut(b, []byte(") "))
 		if words := bytes.Fields(rest); len(words) > 12 {
@@ -121,15 +120,6 @@ func opening(t *testing.T, fifo string) func(pid int) bool {
 	}
 }
 
-func until(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: it does not come so far", what)
-		}
-	}
-}
-
 // Who starts a run that is to outlive the terminal has SIGHUP and SIGINT ignored.
 func TestIgnoredSignals(t *testing.T) {
 	p := newPlace(t, jobs[0])
@@ -138,7 +128,7 @@ func TestIgnoredSignals(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a slow copy", func() bool { return p.writing(0) })
+	program.Until(t, "a slow copy", func() bool { return p.writing(0) })
 	cmd.Process.Signal(syscall.SIGHUP)
 	cmd.Process.Signal(syscall.SIGINT)
 	if err := cmd.Wait(); err != nil {
@@ -155,19 +145,19 @@ func TestIgnoredSignals(t *testing.T) {
 func TestShowersOfSignals(t *testing.T) {
 	for _, j := range jobs[:4] {
 		p := newPlace(t, j)
-		for _, wall := range walls() {
+		for _, wall := range program.Walls() {
 			p.prepare(true)
 			cmd, begun, stopped := p.start(wall), false, 0
-			until(t, j.name, func() bool {
+			program.Until(t, j.name, func() bool {
 				cmd.Process.Signal(syscall.SIGURG)
 				cmd.Process.Signal(syscall.SIGWINCH)
-				if len(children(cmd.Process.Pid)) > 0 { // it has begun
+				if len(program.Children(cmd.Process.Pid)) > 0 { // it has begun
 					begun = true
 				}
 				if begun {
 					cmd.Process.Signal(syscall.SIGUSR1)
 				}
-				for _, pid := range append(children(cmd.Process.Pid), cmd.Process.Pid) {
+				for _, pid := range append(program.Children(cmd.Process.Pid), cmd.Process.Pid) {
 					syscall.Kill(pid, syscall.SIGSTOP)
 					syscall.Kill(pid, syscall.SIGCONT)
 					stopped++
@@ -197,7 +187,7 @@ func TestSignalAtThePrompt(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			until(t, "the prompt", func() bool { return !echoes(t, theirs) })
+			program.Until(t, "the prompt", func() bool { return !echoes(t, theirs) })
 			if signal == syscall.SIGINT {
 				terminal.Write([]byte{3}) // as it is typed
 			} else {
