@@ -18,6 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	code := program.Main(m)
 	os.RemoveAll(folder)
+	os.RemoveAll(inputFolder)
 	os.Exit(code)
 }
 

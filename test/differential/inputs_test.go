@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"instar/internal/program"
@@ -99,48 +100,87 @@ var (
 	}
 )
 
-// The matrix of dd, and convert, of images of every format and subformat.
-func TestEveryInputGivesTheSameBytes(t *testing.T) {
-	t.Parallel()
-	folder, settings := t.TempDir(), t.TempDir()
-	images := images(t)
-	link := func(from, to string) {
-		entries, err := os.ReadDir(from)
+var (
+	inputFolder string
+	inputsOnce  sync.Once
+)
+
+// inputImages returns a folder with all of inputs, and those of images, which is
+// made on first use.
+func inputImages(t *testing.T) string {
+	t.Helper()
+	from := images(t)
+	inputsOnce.Do(func() {
+		dir, err := os.MkdirTemp("", "instar-inputs-")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range entries {
-			if err := os.Link(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil && !os.IsExist(err) {
-				t.Fatal(err)
-			}
+		linkAll(t, from, dir)
+		dmg, err := os.ReadFile("../../disk/dmg/testdata/mixed.dmg")
+		if err != nil {
+			t.Fatal(err)
 		}
+		maker{t, dir}.write("mixed.dmg", dmg)
+		makeInputs(t, dir)
+		inputFolder = dir
+	})
+	if inputFolder == "" {
+		t.Fatal("the inputs could not be made")
 	}
-	link(images, folder)
-	dmg, err := os.ReadFile("../../disk/dmg/testdata/mixed.dmg")
+	return inputFolder
+}
+
+// linkAll has a folder hold the files of another.
+func linkAll(t *testing.T, from, to string) {
+	t.Helper()
+	entries, err := os.ReadDir(from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	maker{t, folder}.write("mixed.dmg", dmg)
-	makeInputs(t, folder)
+	for _, e := range entries {
+		if err := os.Link(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil && !os.IsExist(err) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// allowDataFiles returns a setting for the environment that has external data
+// files followed.
+func allowDataFiles(t *testing.T) string {
+	t.Helper()
+	settings := t.TempDir()
 	if err := os.Mkdir(filepath.Join(settings, "instar"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	maker{t, filepath.Join(settings, "instar")}.write("config.toml", []byte("[security]\nallow-data-file = true\n"))
+	return "XDG_CONFIG_HOME=" + settings
+}
+
+// commandLine returns what names the image on a command line, and the flags that go
+// with it.
+func (in input) commandLine() (flags []string, name string) {
+	switch {
+	case in.opts != "":
+		return []string{"--object", secretObject, "--image-opts"}, in.opts + in.name
+	case in.format == "vpc" && strings.Contains(in.name, "fixed"):
+		return []string{"-f", "vpc"}, in.name
+	}
+	return nil, in.name
+}
+
+// The matrix of dd, and convert, of images of every format and subformat.
+func TestEveryInputGivesTheSameBytes(t *testing.T) {
+	t.Parallel()
+	folder, settings := inputImages(t), allowDataFiles(t)
 	all := append(slices.Clone(inputs),
 		input{name: "mixed.dmg"}, input{name: "overlay.qcow2"}, input{name: "chain5.qcow2"},
 		input{name: "inner.luks", opts: "driver=qcow2,file.driver=luks,file.key-secret=s,file.file.filename="})
 	for k, in := range all {
 		t.Run(in.name, func(t *testing.T) {
 			t.Parallel()
-			w := newTwo(t, func(to string) { link(folder, to) }).behind([]string{"jail", "jail", "jail", "auto"}[k%4])
-			w.env = append(w.env, "XDG_CONFIG_HOME="+settings)
-			flags, name := []string(nil), in.name
-			switch {
-			case in.opts != "":
-				flags, name = []string{"--object", secretObject, "--image-opts"}, in.opts+in.name
-			case in.format == "vpc" && strings.Contains(in.name, "fixed"):
-				flags = []string{"-f", "vpc"}
-			}
+			w := newTwo(t, func(to string) { linkAll(t, folder, to) }).behind([]string{"jail", "jail", "jail", "auto"}[k%4])
+			w.env = append(w.env, settings)
+			flags, name := in.commandLine()
 			windows := slices.Clone(inputWindows)
 			for n := range 2 {
 				windows = append(windows, moreWindows[(2*k+n)%len(moreWindows)])
