@@ -44,13 +44,10 @@ func (c *copying) setBitmaps(o *convertOptions, chains []*chain.Chain) error {
 	return nil
 }
 
-// canHaveBitmaps says that the output cannot have bitmaps, if it is to have some.
-func (c *copying) canHaveBitmaps(asked bool) error {
-	compat, given := c.values.Get("compat")
-	if !given { // of an image that is there
-		compat = c.execution.Output.Options["compat"]
-	}
-	if asked && (c.format != job.QCOW2 || compat == "0.10" || compat == "v2") {
+// canHaveBitmaps says that the output, which may be a qcow2 image of version 2, cannot
+// have bitmaps, if it is to have some.
+func (c *copying) canHaveBitmaps(asked, version2 bool) error {
+	if asked && (c.format != job.QCOW2 || version2) {
 		return fmt.Errorf("Format driver '%s' does not support bitmaps", c.format)
 	}
 	return nil

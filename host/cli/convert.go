@@ -319,25 +319,31 @@ func (c *copying) prepare(o *convertOptions, chains []*chain.Chain) error {
 	c.direct = c.direct || bypassesCache(o.cache)
 	c.execution.Output.Format = c.format
 	c.execution.Output.Zeroed = o.zero
-	if err := checkCache(o.cache); err != nil {
-		// qemu-img looks at it when it has made the output, before it opens it.
-		c.execution.Inputs, c.execution.Below = nil, nil
-		c.filled = func() error { return err }
+	wrong := checkCache(o.cache)
+	if compat, _ := c.values.Get("compat"); wrong == nil && !o.noCreate {
+		wrong = c.canHaveBitmaps(o.bitmaps, compat == "0.10" || compat == "v2")
 	}
-	c.created = func(f *output.File) error {
-		if !o.noCreate {
-			return nil
-		}
-		if err := c.canHaveBitmaps(o.bitmaps); err != nil {
+	if wrong != nil { // qemu-img looks at it when it has made the output
+		c.execution.Inputs, c.execution.Below = nil, nil
+		c.filled = func() error { return wrong }
+	}
+	c.fits = func(size int64, version2 bool) error {
+		if err := c.canHaveBitmaps(o.bitmaps, version2); err != nil {
 			return err
 		}
 		if err := c.canCompress(o.compress); err != nil {
 			return err
 		}
-		if c.options.NoCreate && f.Size() < c.size {
+		if size < c.size {
 			return errors.New("output file is smaller than input file")
 		}
 		return nil
+	}
+	c.created = func(f *output.File) error {
+		if !c.options.NoCreate {
+			return nil
+		}
+		return c.fits(f.Size(), false)
 	}
 	if bypassesCache(o.srcCache) {
 		return c.readDirectly(chains)
@@ -420,11 +426,6 @@ func (c *copying) setOptions(o *convertOptions, chains []*chain.Chain) error {
 	}
 	if err := c.setBitmaps(o, chains); err != nil {
 		return err
-	}
-	if !o.noCreate {
-		if err := c.canHaveBitmaps(o.bitmaps); err != nil {
-			return err
-		}
 	}
 	c.execution.Output.Compress, c.execution.Output.BestCompression = o.compress, o.level.best
 	return c.useOptions()

@@ -43,6 +43,9 @@ type copying struct {
 	bitmap    string         // the first that is copied
 	skipped   []string       // bitmaps that are not copied
 	extra     int64          // bytes that the output may take besides what its size asks for
+	// fits says why an output that is there, of a size in bytes, cannot take what is
+	// asked for; version2 is said of qcow2 images.
+	fits func(size int64, version2 bool) error
 	// created is called when the output is there; nil is nothing.
 	created func(*output.File) error
 	// filled is called when all is in the output, and before it is put in place;

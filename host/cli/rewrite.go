@@ -53,8 +53,8 @@ func (c *copying) writeAs(i image, old *chain.Chain) error {
 	if err := i.readable(old); err != nil && top.Encrypted {
 		return err
 	}
-	if top.VirtualSize < c.size {
-		return errors.New("output file is smaller than input file")
+	if err := c.fits(top.VirtualSize, isVersion2(top)); err != nil {
+		return err
 	}
 	if c.execution.Output.Bitmaps && top.VirtualSize != c.size {
 		return fmt.Errorf("Failed to populate bitmap %s: Bitmaps are of different sizes (destination size is %d, source size is %d) and can't be merged",

@@ -82,12 +82,16 @@ func (v *Values) Number(name string) uint64 {
 	return n
 }
 
+// ownPreallocation are formats whose writers see to the option of the file below.
+var ownPreallocation = map[string]bool{raw: true, luks: true}
+
 // Own returns what is for the format's writer: the values that were given, but
-// for the size and for what concerns the file below. A raw image is its file.
+// for the size and for what concerns the file below. A raw image is its file, and
+// a LUKS container is as good as one.
 func (v *Values) Own() map[string]string {
 	m := map[string]string{}
 	for name, given := range v.given {
-		if name != size.Name && (Has(v.format, name) || v.format == raw && name == "preallocation") {
+		if name != size.Name && (Has(v.format, name) || name == "preallocation" && ownPreallocation[v.format]) {
 			m[name] = given.plain
 		}
 	}
@@ -102,6 +106,9 @@ func (v *Values) CheckFile() error {
 		switch mode {
 		case "off", "falloc", "full":
 		case "metadata":
+			if v.format == luks { // which has none
+				break
+			}
 			return errors.New("Unsupported preallocation mode: metadata") //nolint:staticcheck // qemu-img's text
 		default:
 			return fmt.Errorf("invalid parameter value: %s", safetext.Escape(mode))
