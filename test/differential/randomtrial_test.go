@@ -388,12 +388,20 @@ func (d dice) dd(top string) []string {
 func (c *trial) conversion(d dice, names []string, top string, size int64) {
 	format := d.outputFormat()
 	args := append([]string{"convert"}, d.reading(top)...)
-	args = append(args, "-O", format)
-	existing := d.one(8)
+	out := "out"
+	existing := d.one(6)
 	if existing {
-		format = d.pick("raw", "raw", "qcow2", "vpc", "vhdx")
-		args = args[:len(args)-1]
-		args = append(args, format, "-n")
+		args = append(args, "-n")
+		if format == "luks" || d.one(6) {
+			args = append(args, "--target-image-opts")
+			out = "driver=" + format + ",file.filename=out"
+		} else {
+			args = append(args, "-O", format)
+		}
+		if format == "luks" {
+			args = append(args, secretFlag...)
+			out += ",key-secret=s"
+		}
 		if made := d.existing(format, size); d.one(4) {
 			c.setup = append(c.setup, made[0])
 			args = append(args, "--target-is-zero")
@@ -401,6 +409,7 @@ func (c *trial) conversion(d dice, names []string, top string, size int64) {
 			c.setup = append(c.setup, made...)
 		}
 	} else {
+		args = append(args, "-O", format)
 		args = append(args, d.outputOptions(format, "convert")...)
 	}
 	for _, flags := range [][]string{
@@ -425,7 +434,7 @@ func (c *trial) conversion(d dice, names []string, top string, size int64) {
 		switch {
 		case flags[0] == "-c" && format == "qcow": // qemu-img 7.2 fails, and does not say why
 		case !d.one(rare):
-		case flags[0] == "--target-is-zero" && existing && format != "raw": // it may not be: ours has no use for what is there
+		case flags[0] == "--target-is-zero" && existing && format != "raw" && format != "luks": // it may not be: ours has no use for what is there
 		default:
 			args = append(args, flags...)
 		}
@@ -447,7 +456,7 @@ func (c *trial) conversion(d dice, names []string, top string, size int64) {
 			inputs[k] = "driver=" + name[2:] + ",file.filename=" + name
 		}
 	}
-	c.line = append(append(args, inputs...), "out")
+	c.line = append(append(args, inputs...), out)
 }
 
 // snapshot returns the name of a snapshot of an image, or "".
@@ -463,8 +472,23 @@ func (c *trial) snapshot(name string) string {
 // existing makes an output that is there already.
 func (d dice) existing(format string, size int64) [][]string {
 	size = max(512, size+(d.Int63n(5)-1)*32768)
-	return [][]string{
-		{"qemu-img", "create", "-q", "-f", format, "out", fmt.Sprint(size)},
-		{"qemu-io", "-f", format, "-c", fmt.Sprintf("write -P 255 %d 512", d.Int63n(size)&^511), "out"},
+	args := []string{"qemu-img", "create", "-q", "-f", format}
+	options := d.options(format)
+	if format == "luks" {
+		options = []string{"key-secret=s", "iter-time=10"}
+		args = append(args, secretFlag...)
 	}
+	if len(options) > 0 && (format == "luks" || d.one(2)) {
+		args = append(args, "-o", strings.Join(options, ","))
+	}
+	made := [][]string{append(args, "out", fmt.Sprint(size))}
+	if strings.Contains(strings.Join(args, " "), "streamOptimized") { // qemu-io writes none
+		return made
+	}
+	write := fmt.Sprintf("write -P 255 %d 512", d.Int63n(size)&^511)
+	if format == "luks" {
+		args = append([]string{"qemu-io"}, secretFlag...)
+		return append(made, append(args, "-c", write, "--image-opts", "driver=luks,key-secret=s,file.filename=out"))
+	}
+	return append(made, []string{"qemu-io", "-f", format, "-c", write, "out"})
 }

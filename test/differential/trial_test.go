@@ -48,6 +48,10 @@ func (c trial) option(flag string) string {
 
 // format returns the format of the output.
 func (c trial) format() string {
+	if c.has("--target-image-opts") {
+		format, _, _ := strings.Cut(c.line[len(c.line)-1], ",")
+		return strings.TrimPrefix(format, "driver=")
+	}
 	for _, flag := range []string{"-O", "-f"} {
 		if f := c.option(flag); f != "" && (flag == "-O" || c.line[0] == "create") {
 			return f
