@@ -270,11 +270,11 @@ func TestReadErrors(t *testing.T) {
 		end   int // bytes by which the trailer is nearer; the chunk is cut off
 		want  string
 	}{
-		"zlib, damaged":    {stored{kindZlib, 8, []byte("nonsense")}, 0, "the chunk at sector 8: zlib: invalid header"},
-		"zlib, cut short":  {stored{kindZlib, 8, good[:len(good)-8]}, 0, "the chunk at sector 8: unexpected EOF"},
-		"zlib, too little": {stored{kindZlib, 9, good}, 0, "the chunk at sector 8: unexpected EOF"},
-		"zlib, too much":   {stored{kindZlib, 7, good}, 0, "the chunk at sector 8: it holds more than it should"},
-		"zlib, checksum":   {stored{kindZlib, 8, append(bytes.Clone(good[:len(good)-1]), good[len(good)-1]^1)}, 0, "the chunk at sector 8: zlib: invalid checksum"},
+		"zlib, damaged":    {stored{kindZlib, 8, []byte("nonsense")}, 0, "the chunk at sector 8: compressed data is damaged"},
+		"zlib, cut short":  {stored{kindZlib, 8, good[:len(good)-8]}, 0, "the chunk at sector 8: compressed data ends early"},
+		"zlib, too little": {stored{kindZlib, 9, good}, 0, "the chunk at sector 8: compressed data ends early"},
+		"zlib, too much":   {stored{kindZlib, 7, good}, 0, "the chunk at sector 8: compressed data goes on"},
+		"zlib, checksum":   {stored{kindZlib, 8, append(bytes.Clone(good[:len(good)-1]), good[len(good)-1]^1)}, 0, "the chunk at sector 8: checksum of data does not match"},
 		"bzip2, damaged":   {stored{kindBzip2, 8, []byte("nonsense")}, 0, "the chunk at sector 8: bzip2 data invalid: bad magic value"},
 		"adc, cut short":   {stored{kindADC, 8, []byte{0x80, 1}}, 0, "the chunk at sector 8: adc: compressed data ends early"},
 		"adc, distance":    {stored{kindADC, 8, []byte{0x80, 1, 0x40, 0, 1}}, 0, "the chunk at sector 8: adc: reference to what comes before the start"},

@@ -7,9 +7,8 @@ import (
 	"math/bits"
 	"sort"
 
-	"github.com/klauspost/compress/zlib"
-
 	"instar/disk"
+	"instar/disk/internal/inflate"
 	"instar/disk/internal/lzfse"
 )
 
@@ -150,10 +149,7 @@ func (i *image) decode(c *chunk, b *buffers) ([]byte, error) {
 	)
 	switch c.kind {
 	case kindZlib:
-		var r io.ReadCloser
-		if r, err = zlib.NewReader(stored); err == nil {
-			out, err = b.readAll(r, c)
-		}
+		out, err = b.decodeWhole(stored, c, decodeZlib)
 	case kindBzip2:
 		out, err = b.readAll(bzip2.NewReader(stored), c)
 	case kindADC:
@@ -167,6 +163,11 @@ func (i *image) decode(c *chunk, b *buffers) ([]byte, error) {
 		return nil, disk.Corruptf(formatName, "the chunk at sector %d: %v", c.sector, err)
 	}
 	return out, nil
+}
+
+func decodeZlib(dst, src []byte, size int) ([]byte, error) {
+	dst = dst[:size]
+	return dst, inflate.ZlibWhole(dst, src)
 }
 
 func hint(kind uint32) string {

@@ -35,9 +35,9 @@ type Options struct {
 	Container *job.Container
 	// Verify has all tables of the image followed, to see whether they are sound.
 	Verify bool
-	// Extents has images whose extents are files of their own described with
-	// them. Inspect opens those for it that the policy lets it, and no other
-	// files.
+	// Extents has images be described with the extents that are files of their
+	// own, as far as the policy lets those be opened. No other files are that hold
+	// content: it cannot be read.
 	Extents bool
 	// ForceShare opens images that others write (-U).
 	ForceShare bool

@@ -172,28 +172,38 @@ func (d *discovery) grant(f *os.File, name string) (int, error) {
 	return d.w.Grant(f, job.Read, 0)
 }
 
-// content opens the files that hold the content of l, and returns its
-// reference to the layer below, nil when it has none.
+// content opens the files that hold the content of l, has extents be looked at,
+// and returns its reference to the layer below, nil when it has none.
 func (d *discovery) content(l *Layer) (below *job.Reference, err error) {
 	refs := l.Inspection.References
 	l.Files, l.ids = make([]*os.File, len(refs)), make([]int, len(refs))
+	extents := false
 	for i := range refs {
 		l.ids[i] = -1
+		extents = extents || refs[i].Kind == job.ExtentFile
+		if refs[i].Kind != job.BackingFile {
+			continue
+		}
+		if below != nil {
+			return nil, errors.New("the image names two backing files")
+		}
+		below = &refs[i]
+	}
+	if d.options.Extents {
+		return below, d.extents(l)
+	}
+	for i := range refs {
 		if refs[i].Kind == job.BackingFile {
-			if below != nil {
-				return nil, errors.New("the image names two backing files")
-			}
-			below = &refs[i]
 			continue
 		}
 		if err := d.openPart(l, i); err != nil {
 			return nil, err
 		}
 	}
-	if d.options.Extents {
-		return below, d.again(l)
+	if extents { // what is in them was not looked at before
+		err = d.again(l)
 	}
-	return below, nil
+	return below, err
 }
 
 // openPart opens the file that a reference of l leads to, and hands it in.

@@ -172,11 +172,7 @@ func (i *imageInfo) addChildren(l *chain.Layer) error {
 			continue
 		}
 		ref := l.Inspection.References[k]
-		name := "data-file"
-		if ref.Kind == job.ExtentFile {
-			name = fmt.Sprintf("extents.%d", k)
-		}
-		if c, err = newChild(name, besides(l.Name, ref.Names[0]), f); err != nil {
+		if c, err = newChild(fmt.Sprintf("extents.%d", k), besides(l.Name, ref.Names[0]), f); err != nil {
 			return err
 		}
 		i.children = append(i.children, c)

@@ -41,7 +41,7 @@ func TestDMGAsQemuImg(t *testing.T) {
 	} {
 		w.compare(t, args...)
 	}
-	w.diverge(t, &divergence{1, "error while reading from input image file: Input/output error (the chunk at sector 16: flate: corrupt input before offset 7)"},
+	w.diverge(t, &divergence{1, "error while reading from input image file: Input/output error (the chunk at sector 16: compressed data is damaged)"},
 		"dd", "if=damaged.dmg", "of=out")
 	// Raw, where qemu-img finds no trailer and fails.
 	w.diverge(t, &divergence{0, ""}, "convert", "-O", "raw", "short.dmg", "out")

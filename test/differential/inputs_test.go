@@ -193,6 +193,10 @@ func TestEveryInputGivesTheSameBytes(t *testing.T) {
 			w.compare(t, slices.Concat([]string{"convert", "-O", w.format}, flags, []string{name, "out"})...)
 			w.format = ""
 			w.compare(t, slices.Concat([]string{"convert"}, flags, []string{name, "out"})...)
+			if in.opts == "" {
+				w.compare(t, slices.Concat([]string{"info", "--backing-chain"}, flags, []string{name})...)
+				w.compare(t, slices.Concat([]string{"info", "--backing-chain", "--output=json"}, flags, []string{name})...)
+			}
 			r := program.Run(t, w.ours, w.env, program.Instar(), slices.Concat([]string{"info", "--strict"}, flags, []string{name})...)
 			if refers := strings.Contains(r.Stderr, "refers to something outside itself: "); r.Code != 0 && !refers {
 				t.Errorf("info --strict: exit code %d: %s", r.Code, r.Stderr)

@@ -19,6 +19,7 @@ var (
 	ErrLength   = errors.New("compressed data ends early")      // it holds less than it should
 	ErrCorrupt  = errors.New("compressed data is damaged")      // no deflate or zlib stream
 	ErrChecksum = errors.New("checksum of data does not match") // zlib only
+	ErrMore     = errors.New("compressed data goes on")         // ZlibWhole only: it holds more than it should
 )
 
 // What zlib refuses, and Go's libraries do not.
@@ -45,8 +46,23 @@ func Raw(dst, src []byte) error {
 // Zlib fills dst from the zlib stream at the start of src (RFC 1950). The
 // checksum at its end is verified when the stream holds just len(dst) bytes.
 func Zlib(dst, src []byte) error {
+	_, err := unwrap(dst, src)
+	return err
+}
+
+// ZlibWhole is [Zlib] for a stream that has to hold just len(dst) bytes.
+func ZlibWhole(dst, src []byte) error {
+	ended, err := unwrap(dst, src)
+	if err == nil && !ended {
+		return ErrMore
+	}
+	return err
+}
+
+// unwrap is Zlib; ended says that dst is all that the stream holds.
+func unwrap(dst, src []byte) (ended bool, err error) {
 	if len(src) < 2 {
-		return ErrLength
+		return false, ErrLength
 	}
 	const (
 		method     = 8      // deflate, low 4 bits of the first byte
@@ -54,22 +70,22 @@ func Zlib(dst, src []byte) error {
 		dictionary = 1 << 5 // of the second byte
 	)
 	if src[0]&15 != method || src[0]>>4 > maxWindow || src[1]&dictionary != 0 || binary.BigEndian.Uint16(src)%31 != 0 {
-		return ErrCorrupt
+		return false, ErrCorrupt
 	}
 	d := decoders.Get().(*decoder)
 	defer d.release()
 	d.src, d.dst, d.toEnd = src[2:], dst, true
 	if err := d.run(); err != nil || !d.ended {
-		return err
+		return false, err
 	}
 	rest := d.src[d.pos-int(d.n/8):] // whole bytes that were taken ahead
 	if len(rest) < 4 {
-		return ErrLength
+		return false, ErrLength
 	}
 	if binary.BigEndian.Uint32(rest) != adler32.Checksum(dst) {
-		return ErrChecksum
+		return false, ErrChecksum
 	}
-	return nil
+	return true, nil
 }
 
 // A decoder reads one stream at a time.

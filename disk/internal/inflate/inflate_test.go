@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"compress/zlib"
+	"errors"
 	"io"
 	"testing"
 )
@@ -62,5 +63,18 @@ func TestZlibChecksum(t *testing.T) {
 	src[len(src)-1] ^= 1
 	if err := Zlib(make([]byte, 7), src); err == nil {
 		t.Error("a wrong checksum passed")
+	}
+}
+
+func TestZlibWhole(t *testing.T) {
+	src := compressed(t, []byte("checked"), true)
+	for length, want := range map[int]error{0: ErrMore, 6: ErrMore, 7: nil, 8: ErrLength} {
+		if err := ZlibWhole(make([]byte, length), src); !errors.Is(err, want) {
+			t.Errorf("%d bytes: %v; want %v", length, err, want)
+		}
+	}
+	src[len(src)-1] ^= 1
+	if err := ZlibWhole(make([]byte, 7), src); !errors.Is(err, ErrChecksum) {
+		t.Errorf("a wrong checksum: %v", err)
 	}
 }
