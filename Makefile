@@ -57,9 +57,9 @@ kills: ## kill KILLS runs and workers at random moments, from SEED on
 cover: programs ## say how much of each room the tests run, and fail below COVER percent
 	@sh test/cover $(COVER) $(PACKAGES)
 
-race: programs ## run every test of PACKAGES with the race detector (gcc is needed)
-	@sh test/programs gcc:gcc
-	CGO_ENABLED=1 go test -race -timeout 60m $(PACKAGES)
+race: programs ## run the tests of PACKAGES, but for SKIP, with the race detector (gcc is needed)
+	@sh test/programs gcc:gcc gcc:libc6-dev
+	CGO_ENABLED=1 go test -race -timeout 90m $(if $(SKIP),-skip '$(SKIP)') $(PACKAGES)
 
 man: build ## write the manual pages to ./man
 	./instar man man

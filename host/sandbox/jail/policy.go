@@ -27,7 +27,7 @@ func policy() []seccomp.Rule {
 		}
 		rules = append(rules, seccomp.Rule{Number: uint32(c.Number), Errno: c.Refusal, Ways: ways})
 	}
-	for _, extra := range slices.Concat(kernelCalls, cCalls) {
+	for _, extra := range slices.Concat(kernelCalls, cCalls, raceCalls) {
 		rules = merge(rules, extra)
 	}
 	return rules
