@@ -48,8 +48,12 @@ func run() error {
 	only := flag.String("only", "", "measure only rows whose title has this in it, and print the page")
 	flag.BoolVar(&o.ballast, "ballast", reporting(), "keep a hypervisor from taking free memory back between runs")
 	flag.BoolVar(&o.settle, "settle", true, "have everything written on the disk before a run")
+	hold := flag.Bool(holdFlag, false, "be the ballast of another process")
 	out := flag.String("o", "", "file for the page, which plots are put beside; standard output without it")
 	flag.Parse()
+	if *hold {
+		return holdBallast()
+	}
 	var err error
 	if o.size, err = qemunum.ParseBetween("size", size, 1<<20, 1<<40); err != nil {
 		return err
@@ -104,10 +108,10 @@ func bench(o options, only string, say func(string)) (report, error) {
 	}
 	if o.ballast {
 		b, err := newBallast()
-		defer b.drop()
 		if err != nil {
 			return r, err
 		}
+		defer b.drop()
 	}
 	all := rows(o)
 	shared := newSharing(o)

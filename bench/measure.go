@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,8 +41,8 @@ type extra struct {
 }
 
 // measure runs the contenders of a row in turn: a warm-up round, in which the
-// outputs are compared, and then the rounds that count, each of which begins with
-// another one.
+// outputs are compared, and then the rounds that count, each in an order of its own:
+// it makes a difference who comes after whom.
 func measure(o options, r row) (table, error) {
 	t := table{row: r, samples: make([][]sample, len(r.contenders)), extras: make([]extra, len(r.contenders))}
 	if r.missing != "" {
@@ -54,8 +55,11 @@ func measure(o options, r row) (table, error) {
 	defer os.Remove(first)
 	defer os.Remove(filepath.Join(r.dir, outputFile))
 	for round := range r.rounds + 1 {
-		for k := range r.contenders {
-			i := (round + k) % len(r.contenders)
+		order := rand.Perm(len(r.contenders))
+		if round == 0 {
+			slices.Sort(order) // the first one's output is what the others' are compared with
+		}
+		for _, i := range order {
 			c := r.contenders[i]
 			s, err := measureOne(o, r.dir, c.argv)
 			if err != nil {

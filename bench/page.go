@@ -32,7 +32,7 @@ Written by `+"`make bench`"+`, which anyone can repeat; do not edit.
 %s
 
 Inputs have %s of a real file system with real files, unless the row says otherwise. The contenders of a row ran in turn,
-A B C, B C A, C A B, on a warm page cache, nothing waiting to be written; all outputs of a row had equal content. %sEach figure is the
+each round in an order of its own, on a warm page cache, nothing waiting to be written; all outputs of a row had equal content. %sEach figure is the
 median of %d rounds after a warm-up (%d for start-up), the spread is from the fastest to the slowest. "Ratio" is the time
 of that line over the time of the row's first line: above 1 the first is faster. Memory is the most that one process took;
 that of the microVM includes the guest's. Calls are system calls, counted by strace in a run of its own, exits are how
