@@ -219,10 +219,10 @@ type newImage struct {
 }
 
 // descriptor returns the text that describes the image (Virtual Disk Format
-// 5.0, "The Descriptor File"), as qemu-img writes it.
+// 5.0, "The Descriptor File"), as qemu-img writes it: without leading zeros.
 func (i *newImage) descriptor() []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=%q\n", i.cid, i.parent, i.subformat)
+	fmt.Fprintf(&b, "# Disk DescriptorFile\nversion=1\nCID=%x\nparentCID=%x\ncreateType=%q\n", i.cid, i.parent, i.subformat)
 	if i.backing != "" {
 		fmt.Fprintf(&b, "parentFileNameHint=\"%s\"", i.backing)
 	}
