@@ -124,7 +124,7 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 	}
 	c.compressor, _ = w.(disk.Compressor) // nil when it is none
 	c.encrypter, _ = w.(disk.Encrypter)
-	c.setSparse(x.SparseSize)
+	c.setSparse(x.SparseSize, c.compressor != nil || x.Options.Compress)
 	c.progress.report = x.Progress
 	c.pacer.rate = x.Rate
 	if err := c.run(ctx, workers(x.Workers)); err != nil {
@@ -150,14 +150,15 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 }
 
 // setSparse decides which zeros are left out, as qemu-img does: they are looked
-// for in blocks of a power of two, and a compressed unit is stored as a whole.
-// Where it makes no difference to the bytes, they are looked for in every unit.
-func (c *copier) setSparse(n int64) {
+// for in blocks of a power of two, and what is compressed, or would be in another
+// subformat, is stored unit by unit. Where it makes no difference to the bytes, they
+// are looked for in every unit.
+func (c *copier) setSparse(n int64, compress bool) {
 	if n == 0 {
 		n = 4096
 	}
 	c.block, c.sparse = c.unit, c.unit
-	if c.compressor != nil {
+	if compress {
 		return
 	}
 	c.sparse = max(n, c.unit)

@@ -338,11 +338,19 @@ func (d dice) create(names []string) []string {
 	if format != "vmdk" { // which nothing opens
 		sizes = append(sizes, "0")
 	}
-	return append(args, "out", d.pick(sizes...))
+	size := d.pick(sizes...)
+	if all := strings.Join(args, " "); size == "5G" && (strings.Contains(all, "full") || strings.Contains(all, "static")) {
+		size = "20M" // it is written
+	}
+	return append(args, "out", size)
 }
 
 func (d dice) outputFormat() string {
-	return d.pick("qcow2", "qcow2", "qcow2", "qcow2", "raw", "raw", "vmdk", "vmdk", "vmdk", "vpc", "vpc", "vhdx", "vdi", "qcow", "qed", "parallels", "luks")
+	format := d.pick("qcow2", "qcow2", "qcow2", "qcow2", "raw", "raw", "vmdk", "vmdk", "vmdk", "vpc", "vpc", "vhdx", "vdi", "qcow", "qed", "parallels", "luks")
+	if format == "luks" && !d.one(4) { // qemu-img measures for seconds how long a key derivation takes
+		return "qcow2"
+	}
+	return format
 }
 
 // outputOptions draws -o of an output, with the secret that it may need.
@@ -355,6 +363,9 @@ func (d dice) outputOptions(format, verb string) (args []string) {
 	case "qcow2":
 		switch d.Intn(12) {
 		case 0:
+			if !d.one(3) { // see outputFormat
+				break
+			}
 			options = append(options, "encrypt.format=luks", "encrypt.key-secret=s", "encrypt.iter-time=10")
 			args = append(args, secretFlag...)
 		case 1:

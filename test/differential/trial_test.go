@@ -252,7 +252,7 @@ func runQemuImg(t *testing.T, dir string, line []string) program.Result {
 // Texts of qemu-img, where ours ends otherwise on purpose.
 var (
 	wrongQcow  = "Try the 'qcow2' driver instead.\n"
-	odd        = regexp.MustCompile(`^qemu-img: error while writing at byte \d+: Invalid argument\n$`)
+	odd        = regexp.MustCompile(`^qemu-img: error while writing at byte \d+: (Invalid argument|Input/output error)\n$`)
 	impossible = regexp.MustCompile(`^qemu-img: error while writing at byte \d+: Operation not supported\n$`)
 )
 
