@@ -73,6 +73,14 @@ type Image interface {
 	Info() *Info
 }
 
+// A Snapshotted is an Image whose internal snapshots can be had without opening
+// it once more, which derives the key of an encrypted image again.
+type Snapshotted interface {
+	// Snapshot returns the snapshot of that index of Info().Snapshots. It shares
+	// the caches of the image.
+	Snapshot(index int) (Image, error)
+}
+
 // A Checker is an Image with parts that [Disk.Extent] tells no place of: tables,
 // and units that are stored encoded.
 type Checker interface {

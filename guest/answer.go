@@ -60,7 +60,7 @@ func describe(i *disk.Info) *job.Inspection {
 		Details:     details(i.Details),
 	}
 	if i.Refused != nil {
-		d.Refused = i.Refused.Error()
+		d.Refused, d.RefusedKind = i.Refused.Error(), failure(i.Refused).Error.Kind
 	}
 	for _, r := range i.References {
 		d.References = append(d.References, job.Reference{Kind: string(r.Kind), Names: r.Names, Format: r.Format, Identity: r.Identity})

@@ -5,6 +5,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,7 +43,11 @@ func Serve(c *job.Conn, formats *disk.Registry) error {
 			return err
 		}
 		if answer := s.handle(m, fd); answer != nil {
-			if err := c.Send(answer, -1); err != nil {
+			err := c.Send(answer, -1)
+			if errors.Is(err, job.ErrMessage) { // there is an image that says too much
+				err = c.Send(failure(disk.Unsupportedf("", "the image has too many parts, or too long names of them, to be described")), -1)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -189,7 +194,19 @@ func (s *server) inspect(j *job.Inspect) (*job.Message, error) {
 		}
 	}
 	if j.Verify {
-		inspection.Fault = safetext.Limit(s.verify(layer, image), 1000)
+		inspection.Fault = safetext.Limit(verify(image), 1000)
 	}
-	return &job.Message{Inspection: inspection}, nil
+	return s.inspected(inspection)
+}
+
+// inspected returns the answer that says what an image is, and sends those of its
+// snapshots first that one message has no room for.
+func (s *server) inspected(i *job.Inspection) (*job.Message, error) {
+	for len(i.Snapshots) > job.MaxSnapshots {
+		if err := s.conn.Send(&job.Message{Snapshots: i.Snapshots[:job.MaxSnapshots]}, -1); err != nil {
+			return nil, err
+		}
+		i.Snapshots = i.Snapshots[job.MaxSnapshots:]
+	}
+	return &job.Message{Inspection: i}, nil
 }

@@ -507,6 +507,59 @@ func (d described) ReadAt([]byte, int64) (int, error)        { return 0, io.EOF 
 func (d described) Extent(int64, int64) (disk.Extent, error) { return disk.Extent{}, io.EOF }
 
 // What is no message ends the guest, without an answer.
+// A shelf is an image with snapshots, of which one is damaged.
+type shelf struct {
+	disk.Image
+	info disk.Info
+}
+
+func (s *shelf) Info() *disk.Info { return &s.info }
+
+func (s *shelf) Snapshot(index int) (disk.Image, error) {
+	if index == 600 {
+		return nil, disk.Corruptf("shelf", "torn")
+	}
+	return s.Image, nil
+}
+
+// TestSnapshots: those that one message has no room for come before the others,
+// and all of them are checked without the image being opened again.
+func TestSnapshots(t *testing.T) {
+	opened := 0
+	formats := all.Registry()
+	h := serve(t, disk.Format{Name: "shelf", Open: func(f disk.File, o disk.OpenOptions) (disk.Image, error) {
+		opened++
+		raw, err := formats.Lookup("raw")
+		if err != nil {
+			return nil, err
+		}
+		s := &shelf{info: disk.Info{Format: "shelf", VirtualSize: 512}}
+		for k := range 700 {
+			s.info.Snapshots = append(s.info.Snapshots, disk.Snapshot{ID: fmt.Sprint(k)})
+		}
+		s.Image, err = raw.Open(f, o)
+		return s, err
+	}})
+	id := h.grant(file(t, "shelf", content(512)), job.Read)
+	m, _ := h.ask(&job.Message{Inspect: &job.Inspect{ID: id, Format: "shelf", Verify: true}})
+	var list []job.Snapshot
+	for ; m.Inspection == nil; m = h.receive() {
+		if len(m.Snapshots) == 0 {
+			t.Fatalf("answered by %+v", m)
+		}
+		list = append(list, m.Snapshots...)
+	}
+	list = append(list, m.Inspection.Snapshots...)
+	for k, s := range list {
+		if s.ID != fmt.Sprint(k) {
+			t.Fatalf("snapshot %d is %s", k, s.ID)
+		}
+	}
+	if want := `snapshot "600": torn`; len(list) != 700 || m.Inspection.Fault != want || opened != 1 {
+		t.Errorf("%d snapshots, fault %q, opened %d times; want %q", len(list), m.Inspection.Fault, opened, want)
+	}
+}
+
 func TestGarbageEndsTheGuest(t *testing.T) {
 	for what, frame := range map[string]string{
 		"no JSON":       "\x04\x00\x00\x00xxxx",

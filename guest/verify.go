@@ -5,12 +5,11 @@ import (
 	"fmt"
 
 	"instar/disk"
-	"instar/job"
 )
 
 // verify returns what is wrong with the tables of an image and of its internal
 // snapshots, "" for nothing. Content is not read.
-func (s *server) verify(l job.Layer, image disk.Image) string {
+func verify(image disk.Image) string {
 	info := image.Info()
 	if info.Refused != nil {
 		return info.Refused.Error()
@@ -18,15 +17,17 @@ func (s *server) verify(l job.Layer, image disk.Image) string {
 	if err := verifyImage(image); err != nil {
 		return err.Error()
 	}
-	l.Format = info.Format
-	for _, snapshot := range info.Snapshots {
-		l.Snapshot = snapshot.ID
-		image, err := s.open(l, "")
+	snapshotted, ok := image.(disk.Snapshotted)
+	if !ok {
+		return ""
+	}
+	for k, s := range info.Snapshots {
+		snapshot, err := snapshotted.Snapshot(k)
 		if err == nil {
-			err = verifyImage(image)
+			err = verifyImage(snapshot)
 		}
 		if err != nil {
-			return fmt.Sprintf("snapshot %q: %v", snapshot.ID, err)
+			return fmt.Sprintf("snapshot %q: %v", s.ID, err)
 		}
 	}
 	return ""

@@ -190,7 +190,7 @@ func (m *Message) fields() int {
 	n := 0
 	for _, set := range []bool{
 		m.Grant != nil, m.Revoke != nil, m.Inspect != nil, m.Execute != nil, m.Compare != nil, m.Sum != nil,
-		m.Hello != nil, m.Progress != nil, m.Warning != nil, m.Inspection != nil, m.Result != nil, m.Comparison != nil, m.Digest != nil, m.Error != nil,
+		m.Hello != nil, m.Snapshots != nil, m.Progress != nil, m.Warning != nil, m.Inspection != nil, m.Result != nil, m.Comparison != nil, m.Digest != nil, m.Error != nil,
 	} {
 		if set {
 			n++

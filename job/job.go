@@ -18,10 +18,11 @@ type Message struct {
 
 	// Guest to host. Hello comes once, first. Each job is answered by any
 	// number of Progress and Warning messages, and then by its result or an
-	// Error.
+	// Error. Before an Inspection come the snapshots that it has no room for.
 	Hello      *Hello      `json:"hello,omitempty"`
 	Progress   *Progress   `json:"progress,omitempty"`
 	Warning    *Warning    `json:"warning,omitempty"`
+	Snapshots  []Snapshot  `json:"snapshots,omitempty"`
 	Inspection *Inspection `json:"inspection,omitempty"`
 	Result     *Result     `json:"result,omitempty"`
 	Comparison *Comparison `json:"comparison,omitempty"`
@@ -65,7 +66,8 @@ type Inspect struct {
 	// may be detected with its help.
 	Suffix   string `json:"suffix,omitempty"`
 	Snapshot string `json:"snapshot,omitempty"`
-	Secret   []byte `json:"secret,omitempty"`
+	// Secret is the passphrase, which can be empty; nil is none.
+	Secret []byte `json:"secret,omitzero"`
 	// Container is what the image is encrypted in, if the file is not the image
 	// itself.
 	Container *Container `json:"container,omitempty"`
@@ -96,6 +98,8 @@ type Inspection struct {
 	Compressed  bool   `json:"compressed,omitempty"`
 	Dirty       bool   `json:"dirty,omitempty"`
 	Refused     string `json:"refused,omitempty"` // why content cannot be read
+	// RefusedKind is what kind of error Refused is.
+	RefusedKind ErrorKind `json:"refused-kind,omitempty"`
 	// Fault is what Inspect.Verify found to be wrong with the image.
 	Fault      string      `json:"fault,omitempty"`
 	References []Reference `json:"references,omitempty"`
@@ -110,6 +114,13 @@ type Inspection struct {
 	Snapshots []Snapshot `json:"snapshots,omitempty"`
 	Details   []Detail   `json:"details,omitempty"`
 }
+
+// MaxSnapshots is how many snapshots one message has at most, and there are up to
+// 65536 of an image (docs/interop/qcow2.txt leaves that open; QEMU has no more).
+const (
+	MaxSnapshots      = 256
+	MaxSnapshotsImage = 65536
+)
 
 // A Snapshot is one internal snapshot (see disk.Snapshot).
 type Snapshot struct {
@@ -193,7 +204,7 @@ type Layer struct {
 	ID       int    `json:"id"`
 	Format   string `json:"format"`
 	Snapshot string `json:"snapshot,omitempty"`
-	Secret   []byte `json:"secret,omitempty"`
+	Secret   []byte `json:"secret,omitzero"`
 	// Container is what the image is encrypted in; see Inspect.
 	Container *Container `json:"container,omitempty"`
 	// Part is as in Inspect.
@@ -206,7 +217,7 @@ type Layer struct {
 // A Container is an image whose disk is the file of another image.
 type Container struct {
 	Format string `json:"format"`
-	Secret []byte `json:"secret,omitempty"`
+	Secret []byte `json:"secret,omitzero"`
 }
 
 // An Output is what an Execution writes to.
@@ -235,8 +246,8 @@ type Output struct {
 	// Old is the image that is laid out anew, if it is one (see
 	// disk.WriterOptions).
 	Old *Layer `json:"old,omitempty"`
-	// Secret encrypts the output.
-	Secret []byte `json:"secret,omitempty"`
+	// Secret encrypts the output; nil is none.
+	Secret []byte `json:"secret,omitzero"`
 	// Seed is what ids in the output are derived from: 32 bytes.
 	Seed []byte `json:"seed,omitempty"`
 	// Time is when the output is made, in seconds since 1970, UTC.

@@ -1,9 +1,15 @@
-// Package luks reads LUKS containers, versions 1 and 2, and writes version 1: a header with keyslots,
-// and an encrypted disk behind it.
+// Package luks reads LUKS containers, versions 1 and 2, and writes version 1: a
+// header with keyslots, and an encrypted disk behind it.
 //
-// Without the passphrase the header can be read and described, and the content
-// cannot. The ciphers are AES in XTS and CBC mode with the initialization
-// vectors of dm-crypt; keys are derived by PBKDF2, Argon2i and Argon2id.
+// The formats are those of the "LUKS1 On-Disk Format Specification" 1.2.3 and
+// the "LUKS2 On-Disk Format Specification" 1.1. Without the passphrase the header
+// can be read and described, and the content cannot. The ciphers are AES in XTS
+// and CBC mode with the initialization vectors of dm-crypt (plain, plain64,
+// essiv:sha256); keys are derived by PBKDF2, Argon2i and Argon2id.
+//
+// A header may ask for 32 keyslots, keys of 64 bytes in 16384 stripes, 104857600
+// iterations of PBKDF2, and for 512 passes over 4 GiB of memory in 16 lanes of
+// Argon2, but no more than the process has.
 package luks
 
 import (
@@ -55,8 +61,9 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 		info: disk.Info{Format: formatName, VirtualSize: size, Encrypted: true, Details: h.Details()},
 	}
 	i.volume, err = h.Unlock(f, 0, o.Passphrase)
+	var unsupported *disk.UnsupportedError
 	switch {
-	case errors.Is(err, luks.ErrNoPassphrase):
+	case errors.Is(err, luks.ErrNoPassphrase), errors.As(err, &unsupported):
 		i.info.Refused = err
 	case err != nil:
 		return nil, err

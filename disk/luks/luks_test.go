@@ -90,9 +90,10 @@ func check(t *testing.T, name string, want []byte) {
 func TestQEMU(t *testing.T) {
 	qemuImg := testutil.QemuImg(t)
 	for name, options := range map[string]string{
-		"xts":   "",
-		"essiv": ",cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256,hash-alg=sha512",
-		"plain": ",cipher-mode=cbc,ivgen-alg=plain,hash-alg=sha1,cipher-alg=aes-128",
+		"xts":            "",
+		"essiv":          ",cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256,hash-alg=sha512",
+		"plain":          ",cipher-mode=cbc,ivgen-alg=plain,hash-alg=sha1,cipher-alg=aes-128",
+		"xts with essiv": ",cipher-mode=xts,ivgen-alg=essiv,ivgen-hash-alg=sha256,cipher-alg=aes-128",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -113,11 +114,12 @@ func TestQEMU(t *testing.T) {
 func TestCryptsetup(t *testing.T) {
 	cryptsetup := testutil.Require(t, "cryptsetup", "cryptsetup-bin")
 	for name, options := range map[string][]string{
-		"luks2 argon2id":   {"--type", "luks2", "--pbkdf", "argon2id", "--pbkdf-memory", "1024", "--pbkdf-force-iterations", "4"},
-		"luks2 argon2i":    {"--type", "luks2", "--pbkdf", "argon2i", "--pbkdf-memory", "1024", "--pbkdf-force-iterations", "4"},
-		"luks2 pbkdf2":     {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"},
-		"luks2 4k sectors": {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--sector-size", "4096"},
-		"luks2 cbc":        {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--cipher", "aes-cbc-essiv:sha256", "--key-size", "256"},
+		"luks2 argon2id":       {"--type", "luks2", "--pbkdf", "argon2id", "--pbkdf-memory", "1024", "--pbkdf-force-iterations", "4"},
+		"luks2 argon2i":        {"--type", "luks2", "--pbkdf", "argon2i", "--pbkdf-memory", "1024", "--pbkdf-force-iterations", "4"},
+		"luks2 pbkdf2":         {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"},
+		"luks2 4k sectors":     {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--sector-size", "4096"},
+		"luks2 cbc":            {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--cipher", "aes-cbc-essiv:sha256", "--key-size", "256"},
+		"luks2 xts with essiv": {"--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--cipher", "aes-xts-essiv:sha256", "--key-size", "512"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -138,6 +140,86 @@ func TestCryptsetup(t *testing.T) {
 			check(t, image, want)
 		})
 	}
+}
+
+// TestUnboundKey reads a container with a keyslot whose key encrypts nothing.
+func TestUnboundKey(t *testing.T) {
+	cryptsetup := testutil.Require(t, "cryptsetup", "cryptsetup-bin")
+	dir := t.TempDir()
+	image, key, other := filepath.Join(dir, "image"), filepath.Join(dir, "key"), filepath.Join(dir, "other")
+	want := content(1 << 20)
+	for name, text := range map[string][]byte{image: want, key: []byte(passphrase), other: []byte("nothing")} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(image, int64(len(want)+32<<20)); err != nil {
+		t.Fatal(err)
+	}
+	cheap := []string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--batch-mode"}
+	testutil.Run(t, cryptsetup, append([]string{"reencrypt", "--encrypt", "--reduce-device-size", "32M", "--type", "luks2", "--key-file", key, image}, cheap...)...)
+	testutil.Run(t, cryptsetup, append([]string{"luksAddKey", "--unbound", "--key-size", "256", "--key-slot", "7", image, other}, cheap...)...)
+	check(t, image, want)
+	if _, err := openFile(t, image, []byte("nothing")); !errors.Is(err, inner.ErrWrongPassphrase) {
+		t.Errorf("the passphrase of the other key: %v", err)
+	}
+}
+
+// TestUnsupported: what there is no cipher or hash for is described, and not read.
+func TestUnsupported(t *testing.T) {
+	target := disktest.NewTarget(nil)
+	w, err := luks.Format.Create(target, 512, disk.WriterOptions{Values: map[string]string{"iter-time": "1"}, Secret: []byte(passphrase), Zeroed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, w, target, make([]byte, 512))
+	for _, tc := range []struct {
+		at         int
+		text, want string
+	}{
+		{8, "serpent", `LUKS cipher "serpent-xts-plain64" is not supported`},
+		{40, "ctr-plain64", `LUKS cipher "aes-ctr-plain64" is not supported`},
+		{72, "whirlpool", `LUKS hash "whirlpool" is not supported`},
+	} {
+		image := bytes.Clone(target.Bytes())
+		copy(image[tc.at:][:32], tc.text+"\x00")
+		for _, pass := range [][]byte{nil, []byte(passphrase)} {
+			i, err := luks.Format.Open(disktest.File(image), disk.OpenOptions{Passphrase: pass})
+			if err != nil {
+				t.Errorf("%s: %v", tc.text, err)
+				continue
+			}
+			var unsupported *disk.UnsupportedError
+			if info := i.Info(); !info.Encrypted || len(info.Details) == 0 || !errors.As(info.Refused, &unsupported) || info.Refused.Error() != tc.want {
+				t.Errorf("%s: %+v, want %s", tc.text, info, tc.want)
+			}
+			if _, err := i.ReadAt(make([]byte, 1), 0); !errors.As(err, &unsupported) {
+				t.Errorf("%s: content: %v", tc.text, err)
+			}
+		}
+	}
+}
+
+// TestConformance has the suite of all formats read what is written here.
+func TestConformance(t *testing.T) {
+	target, want := disktest.NewTarget(nil), content(256<<10)
+	w, err := luks.Format.Create(target, int64(len(want)), disk.WriterOptions{
+		Values: map[string]string{"cipher-alg": "aes-128", "cipher-mode": "cbc", "iter-time": "1"}, Secret: []byte(passphrase), Zeroed: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, w, target, want)
+	disktest.Run(t, disktest.Config{
+		Format: luks.Format, Image: target.Bytes(), Want: want, Options: disk.OpenOptions{Passphrase: []byte(passphrase)},
+		Costly: func(image []byte) bool {
+			most := uint32(0) // iterations, of the digest and of the keyslot
+			for _, at := range []int{164, 212} {
+				most = max(most, binary.BigEndian.Uint32(image[at:]))
+			}
+			return most > 1<<16
+		},
+	})
 }
 
 // FuzzOpen takes any bytes for a container that is described without its

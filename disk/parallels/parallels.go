@@ -5,6 +5,9 @@
 // read: "WithoutFreeSpace", whose BAT counts sectors, and "WithouFreSpacExt",
 // whose BAT counts clusters. Images with a format extension (dirty bitmaps) are
 // refused, and so are clusters that QEMU refuses. An image in use is read.
+//
+// A cluster may have 4186127 sectors and the BAT 536870911 entries, which are
+// QEMU's limits. The BAT is read through a cache of 8 MiB.
 package parallels
 
 import (

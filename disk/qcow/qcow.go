@@ -3,7 +3,12 @@
 // It has two levels of tables, as qcow2 has, and neither reference counts nor
 // snapshots; the layout is QEMU's block/qcow.c, there is no specification.
 // Clusters are stored, absent (what lies below shows through) or compressed
-// (raw deflate). Encrypted images are refused.
+// (raw deflate). Stored ones can be encrypted (AES-128 in CBC mode, the key being
+// the passphrase itself): without the passphrase such an image is described, and
+// its content refused.
+//
+// An L1 table may have 268435455 entries and an L2 table 64 KiB, the name of a
+// backing file 1023 bytes; these limits are QEMU's.
 package qcow
 
 import (
@@ -16,6 +21,7 @@ import (
 	"instar/disk"
 	"instar/disk/internal/blockmap"
 	"instar/disk/internal/inflate"
+	"instar/disk/internal/luks"
 	"instar/disk/internal/metacache"
 )
 
@@ -24,6 +30,10 @@ const (
 	headerSize     = 48
 	maxBackingName = 1023 // bytes
 	maxL1Entries   = math.MaxInt32 / 8
+
+	// Encryption methods.
+	cryptNone = 0
+	cryptAES  = 1
 )
 
 // Format is qcow, version 1.
@@ -43,6 +53,7 @@ type image struct {
 	clusterBits uint
 	l2Bits      uint
 	l1Offset    int64
+	volume      *luks.Volume // nil when clusters are not encrypted, or there is no passphrase
 	l2Tables    [16]atomic.Pointer[l2Table]
 	scratch     sync.Pool // *[]byte of two clusters
 }
@@ -64,6 +75,9 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 		return nil, err
 	}
 	if err := i.readBackingFile(f, h[:]); err != nil {
+		return nil, err
+	}
+	if err := i.unlock(o.Passphrase); err != nil {
 		return nil, err
 	}
 	cluster := int64(1) << i.clusterBits
@@ -94,10 +108,9 @@ func (i *image) readHeader(h []byte) error {
 		return disk.Corruptf(formatName, "Image too large")
 	}
 	switch crypt := be.Uint32(h[36:]); crypt {
-	case 0:
-	case 1:
-		i.info.Encrypted = true
-		return disk.Unsupportedf(formatName, "encrypted qcow images are not supported")
+	case cryptNone:
+	case cryptAES:
+		i.info.Encrypted, i.info.Lost = true, "it is encrypted"
 	default:
 		return disk.Corruptf(formatName, "invalid encryption method in qcow header")
 	}
@@ -109,6 +122,18 @@ func (i *image) readHeader(h []byte) error {
 	i.info.Format = formatName
 	i.info.VirtualSize = int64(size) &^ (disk.SectorSize - 1)
 	return nil
+}
+
+// unlock has an encrypted image be decrypted.
+func (i *image) unlock(passphrase []byte) (err error) {
+	switch {
+	case !i.info.Encrypted:
+	case passphrase == nil:
+		i.info.Refused = &disk.PassphraseError{Format: formatName, Msg: "Parameter 'encrypt.key-secret' is required for cipher"}
+	default:
+		i.volume, err = luks.NewAES(passphrase)
+	}
+	return err
 }
 
 func (i *image) readBackingFile(f disk.File, h []byte) error {
@@ -174,6 +199,9 @@ func (i *image) l2Table(index int64) (*l2Table, error) {
 }
 
 func (i *image) lookup(index int64) (blockmap.Entry, error) {
+	if i.info.Refused != nil {
+		return blockmap.Entry{}, i.info.Refused
+	}
 	entry, clusters, err := i.entry(index)
 	switch {
 	case err != nil:
@@ -186,6 +214,8 @@ func (i *image) lookup(index int64) (blockmap.Entry, error) {
 		return blockmap.Entry{}, disk.Corruptf(formatName, "cluster offset %#x is unaligned", entry)
 	case entry > uint64(math.MaxInt64-i.Block):
 		return blockmap.Entry{}, disk.Corruptf(formatName, "cluster offset %#x is beyond the end of any file", entry)
+	case i.volume != nil:
+		return blockmap.Entry{Kind: disk.Encoded}, nil
 	}
 	return blockmap.Entry{Kind: disk.Data, Offset: int64(entry)}, nil
 }
@@ -206,7 +236,7 @@ func (i *image) read(p []byte, off int64) error {
 		}
 		if e.Kind == disk.Encoded {
 			e.Length = min(e.Length, i.Block-off%i.Block)
-			err = i.readCompressed(p[:e.Length], off)
+			err = i.readEncoded(p[:e.Length], off)
 		} else {
 			err = e.Read(p[:e.Length])
 		}
@@ -226,13 +256,21 @@ func (i *image) compressed(entry uint64) (off, n int64) {
 	return int64(entry & (1<<offsetBits - 1)), int64(entry >> offsetBits & uint64(i.Block-1))
 }
 
-// readCompressed fills p with content of the compressed cluster that off is
-// in, and which p does not leave.
-func (i *image) readCompressed(p []byte, off int64) error {
+// readEncoded fills p with content of the compressed or encrypted cluster that
+// off is in, and which p does not leave.
+func (i *image) readEncoded(p []byte, off int64) error {
 	entry, _, err := i.entry(off >> i.clusterBits)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case entry>>63 == 0: // sectors are numbered as on the disk
+		return i.volume.Read(i.File, p, int64(entry)+off%i.Block, off)
 	}
+	return i.readCompressed(p, off, entry)
+}
+
+// readCompressed is readEncoded for a compressed cluster, which is not encrypted.
+func (i *image) readCompressed(p []byte, off int64, entry uint64) error {
 	scratch := i.scratch.Get().(*[]byte)
 	defer i.scratch.Put(scratch)
 	cluster, stored := (*scratch)[:i.Block], (*scratch)[i.Block:]
@@ -267,26 +305,30 @@ func (i *image) Check() error {
 		if err := disk.CheckWithin(formatName, i.File, "L2 table", int64(min(off, math.MaxInt64)), 8<<i.l2Bits); err != nil {
 			return err
 		}
-		if err := i.checkCompressed(n << i.l2Bits); err != nil {
+		if err := i.checkEncoded(n << i.l2Bits); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkCompressed checks where the compressed clusters are that one L2 table
-// has, which begins with the entry of a cluster.
-func (i *image) checkCompressed(first int64) error {
+// checkEncoded checks where the compressed and encrypted clusters are that one L2
+// table has, which begins with the entry of a cluster.
+func (i *image) checkEncoded(first int64) error {
 	for index := first; index < first+1<<i.l2Bits && index<<i.clusterBits < i.Size(); index++ {
 		entry, _, err := i.entry(index)
 		if err != nil {
 			return err
 		}
-		if entry>>63 == 0 {
+		name, off, n := "cluster", int64(entry), min(i.Block, i.Size()-index<<i.clusterBits) // one may end with the disk
+		switch {
+		case entry>>63 != 0:
+			name = "compressed cluster"
+			off, n = i.compressed(entry)
+		case i.volume == nil || entry == 0: // what is stored as it is is known to be there
 			continue
 		}
-		off, n := i.compressed(entry)
-		if err := disk.CheckWithin(formatName, i.File, "compressed cluster", off, n); err != nil {
+		if err := disk.CheckWithin(formatName, i.File, name, off, n); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -112,7 +113,6 @@ func TestHeader(t *testing.T) {
 		{32, 17<<56 | 9<<48, "Cluster size must be between 512 and 64k"},
 		{32, 9<<56 | 5<<48, "L2 table size must be between 512 and 64k"},
 		{32, 9<<56 | 14<<48, "L2 table size must be between 512 and 64k"},
-		{32, 9<<56 | 9<<48 | 1, "encrypted qcow images are not supported"},
 		{32, 9<<56 | 9<<48 | 2, "invalid encryption method in qcow header"},
 		{40, 1 << 63, "L1 table offset 0x8000000000000000 is too large"},
 	} {
@@ -126,6 +126,44 @@ func TestHeader(t *testing.T) {
 	binary.BigEndian.PutUint32(p[16:], 1024)
 	if _, err := Format.Open(disktest.File(p), disk.OpenOptions{}); err == nil || err.Error() != "Backing file name too long" {
 		t.Errorf("backing name of 1024 bytes: %v", err)
+	}
+}
+
+// TestEncrypted reads an image that qemu-io filled.
+func TestEncrypted(t *testing.T) {
+	qemuImg, qemuIO := testutil.QemuImg(t), testutil.Require(t, "qemu-io", "qemu-utils")
+	dir := t.TempDir()
+	name, out := filepath.Join(dir, "image"), filepath.Join(dir, "out")
+	const pass = "of more than sixteen bytes"
+	secret := "secret,id=s,data=" + pass
+	source := "driver=qcow,encrypt.key-secret=s,file.filename=" + name
+	testutil.Run(t, qemuImg, "create", "-q", "-f", formatName, "--object", secret, "-o", "encrypt.format=aes,encrypt.key-secret=s", name, "2500000")
+	testutil.Run(t, qemuIO, "--object", secret, "--image-opts", "-c", "write -P 1 2M 100k", "-c", "write -P 2 100k 70k", source)
+	testutil.Run(t, qemuImg, "convert", "--object", secret, "--image-opts", "-O", "raw", source, out)
+	image, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disktest.Run(t, disktest.Config{Format: Format, Image: image, Want: want, Options: disk.OpenOptions{Passphrase: []byte(pass)}})
+
+	i, err := Format.Open(disktest.File(image), disk.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *disk.PassphraseError
+	if _, err := i.Extent(0, 1); !i.Info().Encrypted || !errors.As(i.Info().Refused, &refused) || !errors.As(err, &refused) {
+		t.Errorf("without a passphrase: encrypted %v, refused %v, %v", i.Info().Encrypted, i.Info().Refused, err)
+	}
+	i, err = Format.Open(disktest.File(image[:len(image)-4096]), disk.OpenOptions{Passphrase: []byte(pass)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.(disk.Checker).Check(); err == nil {
+		t.Error("an image that is cut short is taken for sound")
 	}
 }
 

@@ -60,7 +60,10 @@ var compressionName = map[uint8]string{compressionZlib: "zlib", compressionZstd:
 
 // refused returns why the content cannot be read.
 func (i *image) refused() error {
-	if i.cryptMethod != cryptNone && i.cipher == nil {
+	switch {
+	case i.noCipher != nil:
+		return i.noCipher
+	case i.cryptMethod != cryptNone && i.cipher == nil:
 		return &disk.PassphraseError{Format: formatName, Msg: "Parameter 'encrypt.key-secret' is required for cipher"}
 	}
 	return i.checkContent()

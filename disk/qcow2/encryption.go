@@ -19,10 +19,6 @@ const (
 // where the LUKS header is.
 const cryptExtensionSize = 16
 
-// aesKeySize is the size in bytes of the key of cryptAES. A passphrase is cut
-// or filled with zeros to it.
-const aesKeySize = 16
-
 // A cipher decrypts stored clusters.
 type cipher struct {
 	*luks.Volume
@@ -46,7 +42,7 @@ func (h *header) readCryptExtension(data []byte) error {
 }
 
 // decrypt returns the cipher of an encrypted image, and what its header says.
-// The cipher is nil without the passphrase.
+// The cipher is nil without the passphrase, and where it is not supported.
 func (i *image) decrypt(passphrase []byte) (*cipher, []disk.Detail, error) {
 	switch {
 	case i.cryptMethod == cryptAES:
@@ -64,10 +60,7 @@ func aesCipher(passphrase []byte) (*cipher, error) {
 	if passphrase == nil {
 		return nil, nil
 	}
-	key := make([]byte, aesKeySize)
-	defer clear(key)
-	copy(key, passphrase)
-	v, err := luks.NewVolume("aes-cbc-plain64", key)
+	v, err := luks.NewAES(passphrase)
 	return &cipher{Volume: v, byGuest: true}, err
 }
 
@@ -77,11 +70,15 @@ func (i *image) luksCipher(passphrase []byte) (*cipher, []disk.Detail, error) {
 		return nil, nil, err
 	}
 	details := luksDetails(h)
-	if passphrase == nil {
-		return nil, details, nil
-	}
 	v, err := h.Unlock(i.file, int64(i.cryptOffset), passphrase)
-	if errors.Is(err, luks.ErrWrongPassphrase) {
+	var unsupported *disk.UnsupportedError
+	switch {
+	case errors.As(err, &unsupported):
+		i.noCipher = err
+		return nil, details, nil
+	case errors.Is(err, luks.ErrNoPassphrase):
+		return nil, details, nil
+	case errors.Is(err, luks.ErrWrongPassphrase):
 		err = &disk.PassphraseError{Format: formatName, Msg: err.Error()}
 	}
 	return &cipher{Volume: v, header: h.Payload}, details, err

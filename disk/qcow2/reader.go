@@ -21,7 +21,9 @@ type image struct {
 	data     disk.File // other clusters: file, or the external data file
 	tables   *metacache.Cache
 	clusters *clusterCache
-	cipher   *cipher // nil when clusters are not encrypted, or there is no passphrase
+	cipher   *cipher // nil when clusters are not encrypted, or cannot be decrypted
+	noCipher error   // why no passphrase would do
+	states   []state // of the snapshots
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
@@ -50,6 +52,9 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 		return nil, err
 	}
 	i.describe(snapshots, bitmaps, encryption)
+	for _, s := range snapshots {
+		i.states = append(i.states, s.state)
+	}
 	i.openDataFile(o.Files)
 	if o.Snapshot != "" {
 		err = i.selectSnapshot(o.Snapshot, snapshots)

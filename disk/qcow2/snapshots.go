@@ -18,6 +18,11 @@ const (
 // A snapshot is an entry of the snapshot table.
 type snapshot struct {
 	disk.Snapshot
+	state
+}
+
+// A state is where the L1 table of a snapshot is.
+type state struct {
 	l1Offset  uint64
 	l1Entries uint32
 }
@@ -54,7 +59,7 @@ func (t *tableReader) next(index uint32) (snapshot, error) {
 	be := binary.BigEndian
 	idSize, nameSize, extraSize := be.Uint16(fixed[12:]), be.Uint16(fixed[14:]), be.Uint32(fixed[36:])
 	clock := be.Uint64(fixed[24:])
-	s := snapshot{l1Offset: be.Uint64(fixed[0:]), l1Entries: be.Uint32(fixed[8:])}
+	s := snapshot{state: state{l1Offset: be.Uint64(fixed[0:]), l1Entries: be.Uint32(fixed[8:])}}
 	s.Seconds, s.Nanoseconds = int64(be.Uint32(fixed[16:])), int64(be.Uint32(fixed[20:]))
 	s.ClockNanos = int64(clock)
 	s.VMStateSize, s.DiskSize = int64(be.Uint32(fixed[32:])), t.virtual
@@ -104,11 +109,26 @@ func (i *image) selectSnapshot(key string, list []snapshot) error {
 	if s == nil {
 		return disk.Corruptf(formatName, "Failed to load snapshot: Can't find snapshot")
 	}
+	return i.show(s.state)
+}
+
+// show makes the image show the state of a snapshot.
+func (i *image) show(s state) error {
 	if err := i.checkTable("Snapshot L1 table", s.l1Offset, uint64(s.l1Entries), maxL1Size/8); err != nil {
 		return disk.Corruptf(formatName, "Failed to load snapshot: %v", err)
 	}
 	i.l1Offset, i.l1Entries = s.l1Offset, s.l1Entries
 	return nil
+}
+
+// Snapshot is [disk.Snapshotted]'s.
+func (i *image) Snapshot(index int) (disk.Image, error) {
+	s, h := *i, *i.header
+	s.header = &h
+	if err := s.show(i.states[index]); err != nil {
+		return nil, err
+	}
+	return &s, nil
 }
 
 func findSnapshot(list []snapshot, key string) *snapshot {

@@ -160,6 +160,44 @@ func TestSnapshotContent(t *testing.T) {
 	}
 }
 
+// TestSnapshotsOfOpenImage has snapshots without the image being opened again.
+func TestSnapshotsOfOpenImage(t *testing.T) {
+	b := builder{size: 1 << 20}.build()
+	now, then := bytes.Repeat([]byte{0x11}, 1<<16), bytes.Repeat([]byte{0x22}, 1<<16)
+	b.data(0, now)
+	active := b.l1
+	b.l1 = b.add(make([]byte, 8))
+	b.data(0, then)
+	b.snapshots(
+		snapshotEntry{l1: b.l1, entries: 1, id: "1"},
+		snapshotEntry{l1: active, entries: 1, id: "1"}, // IDs need not differ
+		snapshotEntry{l1: b.l1 + 8, entries: 1, id: "2"},
+	)
+	img, err := b.open(disk.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range [][]byte{then, now} {
+		s, err := img.(disk.Snapshotted).Snapshot(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for which, c := range map[string]struct {
+			image disk.Image
+			want  []byte
+		}{"snapshot": {s, want}, "image": {img, now}} {
+			got := make([]byte, 1<<16)
+			if _, err := c.image.ReadAt(got, 0); err != nil || !bytes.Equal(got, c.want) {
+				t.Errorf("%d: content of the %s %#x…, %v; want %#x…", k, which, got[0], err, c.want[0])
+			}
+		}
+	}
+	want := "Failed to load snapshot: Snapshot L1 table offset invalid"
+	if _, err := img.(disk.Snapshotted).Snapshot(2); err == nil || err.Error() != want {
+		t.Errorf("a snapshot without an L1 table: %v, want %q", err, want)
+	}
+}
+
 func TestSnapshotsAreQemus(t *testing.T) {
 	qemu, qio := testutil.QemuImg(t), testutil.Require(t, "qemu-io", "qemu-utils")
 	dir := t.TempDir()

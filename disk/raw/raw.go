@@ -3,7 +3,9 @@
 //
 // The virtual size is the length of the file rounded up to 512 bytes, as QEMU
 // has it; what lies beyond the end of the file reads as zeros. Holes of a
-// sparse file are Zero runs when the file can tell them (disk.Mapper).
+// sparse file are Zero runs when the file can tell them (disk.Mapper). There is
+// no specification, and nothing that could ask for memory; a file of more than
+// 2^63 - 512 bytes is refused.
 package raw
 
 import (

@@ -5,6 +5,9 @@
 // version 1.1 are read; differencing images (with a parent or a link UUID) and
 // blocks of another size are refused, as QEMU refuses them. An entry that
 // points behind the end of the file reads as zeros.
+//
+// A disk may have 536870784 blocks, which is QEMU's limit. The table is read
+// through a cache of 8 MiB.
 package vdi
 
 import (

@@ -11,4 +11,9 @@
 //
 // Stricter than the specification, QEMU checks when an image is opened that no
 // block lies behind the end of the file or in a region: so does this package.
+//
+// A disk may have 64 TiB in blocks of 1 to 256 MiB, and its tables 2047 entries: the
+// limits of the specification. A metadata item may have 1 MiB, and a log that is to
+// be replayed 64 MiB with 1024 runs of zeros; what it holds is kept in memory. The
+// BAT and bitmaps are read through a cache of 8 MiB.
 package vhdx

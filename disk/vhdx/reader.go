@@ -108,8 +108,17 @@ func (m *metadata) options(h *header) map[string]string {
 	return o
 }
 
-// Check is [disk.Checker]'s: of the log and the regions.
+// Check is [disk.Checker]'s: of the log, the regions, and both of their tables.
 func (i *image) Check() error {
+	p := make([]byte, regionsSize)
+	for _, at := range []int64{regionsAt, regionsCopyAt} {
+		if err := disk.ReadStored(i.blocks.File, p, at); err != nil {
+			return err
+		}
+		if !checked(p, "regi") {
+			return disk.Corruptf(formatName, "the region table at offset %#x is not valid", at)
+		}
+	}
 	for _, r := range i.layout.taken {
 		if err := disk.CheckWithin(formatName, i.blocks.File, "region", r.start, r.end-r.start); err != nil {
 			return err

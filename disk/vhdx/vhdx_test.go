@@ -295,6 +295,9 @@ func TestCopies(t *testing.T) {
 		if !bytes.Equal(all(t, mustOpen(t, x.image())), want) {
 			t.Errorf("%s: content differs", name)
 		}
+		if err := mustOpen(t, x.image()).(disk.Checker).Check(); (err != nil) != (name == "copy of region table") {
+			t.Errorf("%s: checked: %v", name, err)
+		}
 	}
 }
 

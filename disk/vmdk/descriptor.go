@@ -33,9 +33,9 @@ const (
 	kindVMFSSparse = "VMFSSPARSE"
 	kindSESparse   = "SESPARSE"
 
-	// maxExtents bounds the files that one disk is made of: 8 TiB in files of
+	// maxExtents bounds the files that one disk is made of: 4 TiB in files of
 	// 2 GiB.
-	maxExtents = 4096
+	maxExtents = 2048
 )
 
 // fileTypes are the types of disks whose extents are files of their own.

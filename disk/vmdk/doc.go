@@ -13,4 +13,8 @@
 // The files of extents are never opened here. They are references, and a disk
 // opened without them can be described, but not read. A sparse extent must then
 // be as long as the descriptor says: QEMU believes the extent instead.
+//
+// A descriptor may have 1 MiB, or 10 KiB where it is embedded, and 2048 extents; a
+// grain 1 GiB, or 4 MiB where it is compressed; a grain directory 33554432 entries.
+// Tables are read through four caches of 8 MiB.
 package vmdk

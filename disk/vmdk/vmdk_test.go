@@ -298,7 +298,7 @@ func TestRefusalsOfDescriptors(t *testing.T) {
 		{"size that overflows", text("monolithicFlat", `RW 9223372036854775807 FLAT "f" 0`), "Could not refresh total sector count: File too large"},
 		{"offset that overflows", text("monolithicFlat", `RW 5 FLAT "f" 9223372036854775807`), "Could not refresh total sector count: File too large"},
 		{"sizes that overflow", text("monolithicFlat", strings.Repeat("RW 9007199254740992 ZERO\n", 3)), "Could not refresh total sector count: File too large"},
-		{"a flood of extents", text("monolithicFlat", strings.Repeat("RW 1 ZERO\n", maxExtents+1)), "more than 4096 extents"},
+		{"a flood of extents", text("monolithicFlat", strings.Repeat("RW 1 ZERO\n", maxExtents+1)), "more than 2048 extents"},
 	} {
 		checkRefused(t, test.name, []byte(test.text), test.want)
 	}

@@ -91,7 +91,7 @@ func (b builder) image() []byte {
 		sum += uint32(c)
 	}
 	binary.BigEndian.PutUint32(head[36:], ^sum)
-	binary.BigEndian.PutUint32(foot[64:], checksum(foot))
+	binary.BigEndian.PutUint32(foot[footerSum:], checksum(foot, footerSum))
 	if b.kind == typeFixed {
 		return append(bytes.Join(b.blocks, nil), foot...)
 	}

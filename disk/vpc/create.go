@@ -84,7 +84,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 func keptFooter(options createOptions, stored [footerSize]byte) []byte {
 	p := stored[:]
 	binary.BigEndian.PutUint64(p[16:], options.dataOffset())
-	binary.BigEndian.PutUint32(p[64:], checksum(p))
+	binary.BigEndian.PutUint32(p[footerSum:], checksum(p, footerSum))
 	return p
 }
 
@@ -126,6 +126,6 @@ func newFooter(options createOptions, g geometry, size int64, o disk.WriterOptio
 	be.PutUint32(p[60:], kind)
 	id := o.UUID("vpc unique id")
 	copy(p[68:], id[:])
-	be.PutUint32(p[64:], checksum(p))
+	be.PutUint32(p[footerSum:], checksum(p, footerSum))
 	return p
 }

@@ -13,4 +13,7 @@
 // the dynamic disk header nor the footer at the end of a dynamic disk matters.
 // Differencing disks, which QEMU takes for dynamic ones, are read by the
 // specification.
+//
+// A disk may have 2040 GiB and a BAT of 536870911 entries, which are QEMU's limits,
+// and a parent locator 65534 bytes. Tables are read through a cache of 8 MiB.
 package vpc

@@ -35,6 +35,7 @@ type dynamic struct {
 	entries    int64
 	blockSize  int64 // bytes
 	bitmapSize int64 // bytes, a multiple of 512, before each block; 0 for blocks below 4 KiB, as in QEMU
+	sealed     bool  // the checksum of the header is right
 	parentID   [16]byte
 	parentName []byte // UTF-16
 	locators   []byte
@@ -70,6 +71,7 @@ func readDynamic(f disk.File, offset uint64, size int64) (*dynamic, error) {
 		entries:    int64(entries),
 		blockSize:  int64(block),
 		bitmapSize: (int64(block)/disk.SectorSize/8 + disk.SectorSize - 1) &^ (disk.SectorSize - 1),
+		sealed:     sealed(p, dynamicSum),
 		parentID:   [16]byte(p[40:]),
 		parentName: p[64:576],
 		locators:   p[576:][:locators*locatorSize],

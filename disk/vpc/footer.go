@@ -54,7 +54,7 @@ func readFooter(f disk.File) (*footer, error) {
 	switch fixed := h.diskType == typeFixed; {
 	case string(p[:8]) != cookie || fixed == atStart:
 		return nil, disk.Corruptf(formatName, "invalid VPC image")
-	case binary.BigEndian.Uint32(p[64:]) != checksum(p[:]):
+	case !sealed(p[:], footerSum):
 		return nil, disk.Corruptf(formatName, "Incorrect header checksum")
 	case atStart && h.diskType != typeDynamic && h.diskType != typeDifferencing:
 		return nil, disk.Unsupportedf(formatName, "VHD of type %d is not supported", h.diskType)
@@ -90,16 +90,27 @@ func parseFooter(p []byte) *footer {
 	}
 }
 
-// checksum returns the one's complement of the sum of all bytes of a footer but
-// those of its checksum.
-func checksum(p []byte) uint32 {
+// Where the checksums are.
+const (
+	footerSum  = 64 // of a footer
+	dynamicSum = 36 // of a dynamic disk header
+)
+
+// checksum returns the one's complement of the sum of all bytes of p but those of
+// the checksum itself, which is at an offset.
+func checksum(p []byte, at int) uint32 {
 	var sum uint32
 	for i, b := range p {
-		if i < 64 || i >= 68 {
+		if i < at || i >= at+4 {
 			sum += uint32(b)
 		}
 	}
 	return ^sum
+}
+
+// sealed reports whether p has the right checksum at an offset.
+func sealed(p []byte, at int) bool {
+	return binary.BigEndian.Uint32(p[at:]) == checksum(p, at)
 }
 
 // size returns the virtual size in bytes. Virtual PC and QEMU mean the

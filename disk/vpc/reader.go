@@ -2,7 +2,6 @@ package vpc
 
 import (
 	"bytes"
-	"encoding/binary"
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
@@ -24,7 +23,7 @@ func probe(head []byte) int {
 // probeEnd reports whether p is the footer of a fixed disk.
 func probeEnd(p []byte) bool {
 	return len(p) == footerSize && string(p[:8]) == cookie && parseFooter(p).diskType == typeFixed &&
-		binary.BigEndian.Uint32(p[64:]) == checksum(p)
+		sealed(p, footerSum)
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
@@ -94,6 +93,21 @@ func (i *sparse) Info() *disk.Info { return &i.info }
 func (i *sparse) Size() int64 { return i.info.VirtualSize }
 
 func (i *sparse) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
+
+// Check is [disk.Checker]'s: of what the disk can be read without.
+func (i *sparse) Check() error {
+	if !i.sealed {
+		return disk.Corruptf(formatName, "the checksum of the dynamic disk header is wrong")
+	}
+	var p [footerSize]byte
+	if err := readLast(i.File, p[:]); err != nil {
+		return err
+	}
+	if string(p[:8]) != cookie || !sealed(p[:], footerSum) {
+		return disk.Corruptf(formatName, "there is no footer at the end of the file, or it is damaged")
+	}
+	return nil
+}
 
 // lookup finds the block of a dynamic disk, or a run of blocks that are not
 // stored.

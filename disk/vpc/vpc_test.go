@@ -438,11 +438,30 @@ func FuzzOpen(f *testing.F) {
 				foot = image[(len(image)-1)/512*512:]
 			}
 			if len(foot) == 512 {
-				binary.BigEndian.PutUint32(foot[64:], checksum(foot))
+				binary.BigEndian.PutUint32(foot[footerSum:], checksum(foot, footerSum))
 			}
 		}
 		disktest.Survive(t, Format, image, disk.OpenOptions{})
 	})
+}
+
+// TestCheck looks at what a disk can be read without.
+func TestCheck(t *testing.T) {
+	b, _ := sample()
+	sound := b.image()
+	for name, damage := range map[string]func(p []byte) []byte{
+		"nothing":             func(p []byte) []byte { return p },
+		"checksum of header":  func(p []byte) []byte { p[512+36]++; return p },
+		"version of header":   func(p []byte) []byte { p[512+25]++; return p },
+		"footer at the end":   func(p []byte) []byte { p[len(p)-512]++; return p },
+		"checksum at the end": func(p []byte) []byte { p[len(p)-1]++; return p },
+		"no footer":           func(p []byte) []byte { return p[:len(p)-512] },
+	} {
+		err := mustOpen(t, damage(bytes.Clone(sound))).(disk.Checker).Check()
+		if (err == nil) != (name == "nothing") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func ExampleFormat() {

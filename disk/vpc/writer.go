@@ -161,10 +161,6 @@ func newDynamicHeader(entries int) []byte {
 	be.PutUint32(p[24:], 1<<16)
 	be.PutUint32(p[28:], uint32(entries))
 	be.PutUint32(p[32:], newBlockSize)
-	var sum uint32
-	for _, b := range p {
-		sum += uint32(b)
-	}
-	be.PutUint32(p[36:], ^sum)
+	be.PutUint32(p[dynamicSum:], checksum(p, dynamicSum))
 	return p
 }

@@ -59,10 +59,12 @@ func TestChain(t *testing.T) {
 func TestDeclaredFormatHolds(t *testing.T) {
 	w := newWorld(t)
 	w.image("evil", backing("/etc/passwd"))
-	w.image("top", job.Reference{Kind: job.BackingFile, Names: []string{"evil"}, Format: "raw"})
-	c, err := discover(t, new(fake), "top", Options{})
-	if err != nil || len(c.Layers) != 2 || c.Layers[1].Inspection.Format != "raw" {
-		t.Errorf("%v, %v", names(c), err)
+	for _, format := range []string{"raw", "file"} {
+		w.image("top", job.Reference{Kind: job.BackingFile, Names: []string{"evil"}, Format: format})
+		c, err := discover(t, new(fake), "top", Options{})
+		if err != nil || len(c.Layers) != 2 || c.Layers[1].Inspection.Format != "raw" {
+			t.Errorf("%s: %v, %v", format, names(c), err)
+		}
 	}
 }
 

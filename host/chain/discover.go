@@ -105,7 +105,11 @@ func (d *discovery) backing(l *Layer, ref *job.Reference) (*Layer, error) {
 		below.Close()
 		return nil, err
 	}
-	if err := d.inspect(below, job.Inspect{Format: ref.Format, Secret: d.options.Secret}); err != nil {
+	format := ref.Format
+	if format == "file" { // QEMU's driver of files, which shows what is in one
+		format = string(job.Raw)
+	}
+	if err := d.inspect(below, job.Inspect{Format: format, Secret: d.options.Secret}); err != nil {
 		return nil, err
 	}
 	if ref.Identity != "" && ref.Identity != below.Inspection.Identity {

@@ -105,7 +105,10 @@ func (r *runner) chainOptions(i image, snapshot string) chain.Options {
 		DenyImageDir:  c.ImageDir != nil && !*c.ImageDir,
 		AllowDataFile: r.settings.dataFile || (c.AllowDataFile != nil && *c.AllowDataFile),
 	}
-	if c.MaxChainDepth != nil {
+	switch {
+	case r.settings.depth.n > 0:
+		policy.MaxDepth = r.settings.depth.n
+	case c.MaxChainDepth != nil:
 		policy.MaxDepth = *c.MaxChainDepth
 	}
 	secret := i.secret

@@ -13,8 +13,11 @@ import (
 type safety struct {
 	references []judged
 	risks      []string
-	verified   bool // all tables were checked: fault says what was found
-	fault      string
+	// unchecked is why the image cannot be checked: it is encrypted, and its
+	// passphrase was not given, or would be of no use.
+	unchecked string
+	verified  bool // all tables were checked: fault says what was found
+	fault     string
 }
 
 // A judged is a reference, and why it would not be followed; nil if it would.
@@ -31,11 +34,14 @@ func judge(l *chain.Layer, p chain.Policy, verified bool) (safety, error) {
 	}
 	i := l.Inspection
 	s := safety{risks: risks(i), verified: verified, fault: i.Fault}
+	switch {
+	case i.RefusedKind == job.ErrSecret, i.RefusedKind == job.ErrUnsupported:
+		s.unchecked, s.verified, s.fault = i.Refused, false, ""
+	case s.fault == "":
+		s.fault = i.Refused
+	}
 	for k, ref := range i.References {
 		s.references = append(s.references, judged{ref, verdicts[k]})
-	}
-	if s.fault == "" {
-		s.fault = i.Refused
 	}
 	return s, nil
 }
@@ -89,6 +95,9 @@ func (s *safety) object() object {
 	if s.fault != "" {
 		o.add("fault", s.fault)
 	}
+	if s.unchecked != "" {
+		o.add("unchecked", s.unchecked)
+	}
 	return o
 }
 
@@ -111,8 +120,10 @@ func (s *safety) human() string {
 		line("%s", risk)
 	}
 	switch {
+	case s.unchecked != "":
+		line("cannot be checked: %s", reason(s.unchecked))
 	case s.fault != "":
-		line("not well-formed: %s", safetext.Escape(safetext.Limit(s.fault, maxReason)))
+		line("not well-formed: %s", reason(s.fault))
 	case s.verified:
 		line("well-formed")
 	}
@@ -123,7 +134,7 @@ func (s *safety) human() string {
 func (j judged) list() string {
 	names := make([]string, len(j.Names))
 	for k, name := range j.Names {
-		names[k] = "'" + safetext.Escape(safetext.Limit(name, maxReason)) + "'"
+		names[k] = "'" + reason(name) + "'"
 	}
 	return strings.Join(names, ", ")
 }
@@ -134,10 +145,13 @@ func (i *imageInfo) unsafe() error {
 	case len(i.safety.references) > 0:
 		ref := i.safety.references[0]
 		return fmt.Errorf("'%s' refers to something outside itself: %s %s", safetext.Escape(i.name), ref.Kind, ref.list())
-	case i.safety.fault != "" && i.Encrypted:
-		return fmt.Errorf("'%s' cannot be checked: %s", safetext.Escape(i.name), safetext.Escape(safetext.Limit(i.safety.fault, maxReason)))
+	case i.safety.unchecked != "":
+		return fmt.Errorf("'%s' cannot be checked: %s", safetext.Escape(i.name), reason(i.safety.unchecked))
 	case i.safety.fault != "":
-		return fmt.Errorf("'%s' is not well-formed: %s", safetext.Escape(i.name), safetext.Escape(safetext.Limit(i.safety.fault, maxReason)))
+		return fmt.Errorf("'%s' is not well-formed: %s", safetext.Escape(i.name), reason(i.safety.fault))
 	}
 	return nil
 }
+
+// reason returns what is said about an image fit to be shown.
+func reason(text string) string { return safetext.Escape(safetext.Limit(text, maxReason)) }

@@ -14,6 +14,7 @@ import (
 	"instar/host/chain"
 	"instar/internal/safetext"
 	"instar/internal/strerror"
+	"instar/job"
 )
 
 // maxPassphrase bounds a passphrase in bytes: it has to travel to the worker in
@@ -85,7 +86,7 @@ func readPassphrase(r io.Reader, name string) ([]byte, error) {
 // locked returns whether a chain cannot be read for want of a passphrase.
 func locked(c *chain.Chain) bool {
 	for _, l := range c.Layers {
-		if l.Inspection.Encrypted && l.Inspection.Refused != "" {
+		if l.Inspection.RefusedKind == job.ErrSecret {
 			return true
 		}
 	}

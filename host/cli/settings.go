@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -22,6 +23,7 @@ type settings struct {
 	memory    sizeValue
 	timeout   timeoutValue
 	allow     []string
+	depth     depthValue
 	dataFile  bool
 	verbose   bool
 	share     bool
@@ -66,6 +68,20 @@ func (v *timeoutValue) Set(s string) (err error) {
 func (v *timeoutValue) String() string { return "" }
 func (v *timeoutValue) Type() string   { return "time" }
 
+// depthValue is a flag that takes a number of images; 0 is none given.
+type depthValue struct{ n int }
+
+func (v *depthValue) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > config.MaxChainDepth {
+		return fmt.Errorf("invalid depth '%s': give a number from 1 to %d", safetext.Escape(s), config.MaxChainDepth)
+	}
+	v.n = n
+	return nil
+}
+func (v *depthValue) String() string { return "" }
+func (v *depthValue) Type() string   { return "number" }
+
 // minMemory is what a worker needs in any case.
 const minMemory = 64 << 20
 
@@ -84,6 +100,7 @@ func (s *settings) addShared(f *pflag.FlagSet) {
 	s.unlock.add(f)
 	s.addWall(f)
 	f.StringArrayVar(&s.allow, "allow-path", nil, "a folder in which images may name other files, besides their own (repeatable)")
+	f.Var(&s.depth, "max-chain-depth", "images in one chain at most, the topmost included (default 16)")
 	f.BoolVar(&s.dataFile, "allow-data-file", false, "let an image keep its content in another file that it names")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "say on standard error which wall was used, and what it cost")
 }

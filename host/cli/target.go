@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -64,7 +65,7 @@ func (c *copying) useOptions() error {
 		if !ok {
 			return c.createError(fmt.Sprintf("No secret with id '%s'", safetext.Escape(id)))
 		}
-		c.execution.Output.Secret = append([]byte(nil), secret...)
+		c.execution.Output.Secret = bytes.Clone(secret)
 	}
 	c.execution.Output.Options = own
 	return nil

@@ -17,6 +17,9 @@ import (
 // SystemFile is read first.
 const SystemFile = "/etc/instar/config.toml"
 
+// MaxChainDepth bounds what max-chain-depth may be set to.
+const MaxChainDepth = 1 << 16
+
 // A Config is what the files say. A field that is nil or empty is what none of
 // them says.
 type Config struct {
@@ -29,7 +32,7 @@ type Security struct {
 	// AllowPaths are absolute. The lists of all files are joined.
 	AllowPaths    []string
 	ImageDir      *bool
-	MaxChainDepth *int // at least 1
+	MaxChainDepth *int // 1 to MaxChainDepth
 	AllowDataFile *bool
 }
 

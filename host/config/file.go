@@ -121,8 +121,8 @@ type depth int
 
 func (d *depth) UnmarshalTOML(value any) error {
 	n, ok := value.(int64)
-	if !ok || n < 1 || n > 1<<16 {
-		return fmt.Errorf("%#v is not a number from 1 to 65536", value)
+	if !ok || n < 1 || n > MaxChainDepth {
+		return fmt.Errorf("%#v is not a number from 1 to %d", value, MaxChainDepth)
 	}
 	*d = depth(n)
 	return nil

@@ -289,10 +289,15 @@ func (w *Worker) Inspect(ctx context.Context, j job.Inspect) (*job.Inspection, e
 	if limit == 0 {
 		limit = DefaultInspectTimeout
 	}
-	m, err := w.call(ctx, limit, &job.Message{Inspect: &j}, func(m *job.Message) bool { return m.Inspection != nil })
+	var first []job.Snapshot
+	m, err := w.call(ctx, limit, &job.Message{Inspect: &j}, func(m *job.Message) bool {
+		first = append(first, m.Snapshots...)
+		return m.Inspection != nil
+	})
 	if err != nil {
 		return nil, err
 	}
+	m.Inspection.Snapshots = append(first, m.Inspection.Snapshots...)
 	if err := checkInspection(m.Inspection); err != nil {
 		return nil, w.end(err)
 	}
@@ -379,7 +384,7 @@ func (w *Worker) call(ctx context.Context, limit time.Duration, m *job.Message, 
 			return nil, w.ended(err)
 		}
 	}
-	warnings := 0
+	asked, warnings, snapshots := m, 0, 0
 	for {
 		m, fd, err := w.conn.Receive()
 		switch {
@@ -408,6 +413,10 @@ func (w *Worker) call(ctx context.Context, limit time.Duration, m *job.Message, 
 			}
 			if final(m) {
 				return nil, w.end(hostile("a warning in place of an answer"))
+			}
+		case len(m.Snapshots) > 0 && asked != nil && asked.Inspect != nil:
+			if snapshots += len(m.Snapshots); snapshots > job.MaxSnapshotsImage || final(m) {
+				return nil, w.end(hostile("%d snapshots", snapshots))
 			}
 		case final(m):
 			return m, nil

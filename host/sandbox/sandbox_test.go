@@ -113,6 +113,16 @@ var scripts = map[string]func(c *job.Conn, fd int){
 		i.References = []job.Reference{{Kind: job.BackingFile, Names: []string{strings.Repeat("x", maxText+1)}}}
 		c.Send(&job.Message{Inspection: &i}, -1)
 	},
+	"snapshots": func(c *job.Conn, _ int) {
+		c.Send(&job.Message{Snapshots: []job.Snapshot{{ID: "1"}, {ID: "2"}}}, -1)
+		i := sound
+		i.Snapshots = []job.Snapshot{{ID: "3"}}
+		c.Send(&job.Message{Inspection: &i}, -1)
+	},
+	"snapshots without end": func(c *job.Conn, _ int) {
+		for c.Send(&job.Message{Snapshots: make([]job.Snapshot, 1024)}, -1) == nil {
+		}
+	},
 	"deep details": func(c *job.Conn, _ int) {
 		i := sound
 		d := []job.Detail{{Key: "x"}}
@@ -141,6 +151,7 @@ var digests = map[job.Hash]*job.Message{
 	"a result":     {Result: &job.Result{Digest: &job.Digest{Sum: make([]byte, 32), Size: 512}}},
 	"an error":     {Error: &job.Error{Kind: job.ErrRead, Message: "a\x1bb"}},
 	"bad progress": {Progress: &job.Progress{Done: 513, Total: 512}},
+	"snapshots":    {Snapshots: []job.Snapshot{{ID: "1"}}},
 }
 
 // results are what a worker answers to the wish for a copy with a digest.
@@ -275,6 +286,28 @@ func TestInspect(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// An image can have more snapshots than one message has room for, and not any
+// number of them.
+func TestSnapshots(t *testing.T) { eachWall(t, testSnapshots) }
+
+func testSnapshots(t *testing.T, wall Wall) {
+	w := startTest(t, Options{Wall: wall})
+	i, err := w.Inspect(context.Background(), job.Inspect{Format: "snapshots"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, s := range i.Snapshots {
+		ids = append(ids, s.ID)
+	}
+	if got := strings.Join(ids, " "); got != "1 2 3" {
+		t.Errorf("snapshots %s", got)
+	}
+	if _, err := w.Inspect(context.Background(), job.Inspect{Format: "snapshots without end"}); !errors.Is(err, errHostile) {
+		t.Errorf("snapshots without end: %v", err)
 	}
 }
 

@@ -177,6 +177,23 @@ func newCipher(name string, key []byte) (sectorCipher, error) {
 			return nil, unsupported
 		}
 		return xtsSectors{c, mode == "xts-plain"}, nil
+	case "xts-essiv:sha256":
+		salted, err := essiv(key)
+		if err != nil {
+			return nil, err
+		}
+		halves := 0
+		c, err := xts.NewCipher(func(half []byte) (cipher.Block, error) {
+			b, err := aes.NewCipher(half)
+			if halves++; halves == 2 && err == nil {
+				b = tweak{b, salted}
+			}
+			return b, err
+		}, key)
+		if err != nil {
+			return nil, unsupported
+		}
+		return xtsSectors{c, false}, nil
 	case "cbc-plain64", "cbc-plain", "cbc-essiv:sha256":
 		b, err := aes.NewCipher(key)
 		if err != nil {
@@ -184,14 +201,32 @@ func newCipher(name string, key []byte) (sectorCipher, error) {
 		}
 		c := &cbcSectors{block: b, short: mode == "cbc-plain"}
 		if mode == "cbc-essiv:sha256" {
-			salt := sha256.Sum256(key)
-			if c.essiv, err = aes.NewCipher(salt[:]); err != nil {
+			if c.essiv, err = essiv(key); err != nil {
 				return nil, err
 			}
 		}
 		return c, nil
 	}
 	return nil, unsupported
+}
+
+// essiv returns what encrypts the numbers of sectors, by a key that is made of
+// that of their content.
+func essiv(key []byte) (cipher.Block, error) {
+	salt := sha256.Sum256(key)
+	return aes.NewCipher(salt[:])
+}
+
+// A tweak is the cipher of XTS that makes a tweak of the number of a sector,
+// which is encrypted before.
+type tweak struct {
+	cipher.Block
+	salted cipher.Block
+}
+
+func (t tweak) Encrypt(dst, src []byte) {
+	t.salted.Encrypt(dst, src)
+	t.Block.Encrypt(dst, dst)
 }
 
 type xtsSectors struct {

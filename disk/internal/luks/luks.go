@@ -8,6 +8,7 @@ package luks
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -49,6 +50,9 @@ type Header struct {
 	slots      []keyslot
 	digest     digest
 	listed     []any // the keyslots as they are shown
+	// unsupported is why the content can be read with no passphrase, and
+	// slotUnsupported why one keyslot or more cannot be opened; nil is for neither.
+	unsupported, slotUnsupported error
 }
 
 // A keyslot is one way to the volume key.
@@ -69,7 +73,8 @@ type digest struct {
 }
 
 // ReadHeader reads the LUKS header at off of r. It is a *disk.FormatError for
-// what is damaged and a *disk.UnsupportedError for what is beyond this program.
+// what is damaged and a *disk.UnsupportedError for what this program does not
+// understand. What it understands and has no cipher for is an error of Unlock.
 func ReadHeader(r io.ReaderAt, off int64) (*Header, error) {
 	var p [v1Size]byte
 	if err := disk.ReadStored(r, p[:], off); err != nil {
@@ -136,12 +141,40 @@ func decodeV1(p []byte) (*Header, error) {
 			stripes: int(be.Uint32(s[44:])),
 			afHash:  h.Hash,
 		}
-		if err := slot.check(); err != nil {
+		if err := h.add(slot); err != nil {
 			return nil, err
 		}
-		h.slots = append(h.slots, slot)
 	}
 	return h, h.check()
+}
+
+// add adds a keyslot. One that cannot be opened here does not stand in the way of
+// others.
+func (h *Header) add(s keyslot) error {
+	err := s.check()
+	if supported(err, &h.slotUnsupported) {
+		h.slots = append(h.slots, s)
+	}
+	return corrupt(err)
+}
+
+// supported reports whether there is no error, and notes one that is about what
+// is beyond this program.
+func supported(err error, why *error) bool {
+	var u *disk.UnsupportedError
+	if errors.As(err, &u) && *why == nil {
+		*why = err
+	}
+	return err == nil
+}
+
+// corrupt returns err unless it is about what is beyond this program.
+func corrupt(err error) error {
+	var u *disk.UnsupportedError
+	if errors.As(err, &u) {
+		return nil
+	}
+	return err
 }
 
 func text(p []byte) string {
@@ -160,7 +193,14 @@ func (s *keyslot) check() error {
 	if s.stripes < 1 || s.stripes > maxStripes || s.keySize < 1 || s.keySize > maxKey {
 		return disk.Corruptf(formatName, "LUKS keyslot with %d stripes of %d bytes", s.stripes, s.keySize)
 	}
-	return s.kdf.check()
+	if err := s.kdf.check(); err != nil {
+		return err
+	}
+	if _, err := hashByName(s.afHash); err != nil {
+		return err
+	}
+	_, err := newCipher(s.cipher, make([]byte, s.keySize))
+	return err
 }
 
 func (h *Header) check() error {
@@ -170,17 +210,30 @@ func (h *Header) check() error {
 	if h.Length < 0 || h.Payload < 0 || h.Payload%disk.SectorSize != 0 {
 		return disk.Corruptf(formatName, "LUKS payload offset %d", h.Payload)
 	}
-	if _, err := hashByName(h.digest.hash); err != nil {
-		return err
+	for _, check := range []func() error{
+		func() error { _, err := newCipher(h.Cipher, make([]byte, h.keySize)); return err },
+		func() error { _, err := hashByName(h.digest.hash); return err },
+	} {
+		err := check()
+		supported(err, &h.unsupported)
+		if err := corrupt(err); err != nil {
+			return err
+		}
 	}
-	_, err := newCipher(h.Cipher, make([]byte, h.keySize))
-	return err
+	if len(h.slots) == 0 && h.unsupported == nil {
+		h.unsupported = h.slotUnsupported
+	}
+	return nil
 }
 
 // Unlock finds the volume key by a passphrase, which must not be nil, and
-// returns what decrypts the content. base is where the header is in r.
+// returns what decrypts the content. base is where the header is in r. The error is
+// a *disk.UnsupportedError where the volume can be described, and not be read.
 func (h *Header) Unlock(r io.ReaderAt, base int64, passphrase []byte) (*Volume, error) {
-	if passphrase == nil {
+	switch {
+	case h.unsupported != nil:
+		return nil, h.unsupported
+	case passphrase == nil:
 		return nil, ErrNoPassphrase
 	}
 	for _, s := range h.slots {
@@ -196,6 +249,9 @@ func (h *Header) Unlock(r io.ReaderAt, base int64, passphrase []byte) (*Volume, 
 			return &Volume{cipher: c, sector: h.SectorSize, firstIV: h.firstIV}, err
 		}
 		clear(key)
+	}
+	if h.slotUnsupported != nil {
+		return nil, h.slotUnsupported
 	}
 	return nil, ErrWrongPassphrase
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 
@@ -159,11 +160,18 @@ func (m *metadata) header() (*Header, error) {
 // addKeys adds the keyslots that open segment 0, in ascending order, and its
 // digest.
 func (m *metadata) addKeys(h *Header) error {
-	if len(m.Digests) != 1 || len(m.Keyslots) > maxKeyslots {
-		return disk.Unsupportedf(formatName, "LUKS2 volume with %d digests and %d keyslots", len(m.Digests), len(m.Keyslots))
+	if len(m.Keyslots) > maxKeyslots {
+		return disk.Unsupportedf(formatName, "LUKS2 volume with %d keyslots", len(m.Keyslots))
 	}
 	var ids []string
+	digests := 0
 	for _, d := range m.Digests {
+		if !slices.Contains(d.Segments, "0") {
+			continue // of a key that encrypts nothing here (cryptsetup luksAddKey --unbound)
+		}
+		if digests++; digests > 1 {
+			return disk.Unsupportedf(formatName, "LUKS2 volume with two digests")
+		}
 		if d.Type != "pbkdf2" || len(d.Salt) > maxSalt || len(d.Digest) == 0 || len(d.Digest) > maxSalt {
 			return disk.Unsupportedf(formatName, "LUKS2 digest of type %q", d.Type)
 		}
@@ -190,17 +198,16 @@ func (m *metadata) addKeys(h *Header) error {
 			},
 			cipher: k.Area.Encryption, keySize: k.Area.KeySize, area: area, stripes: k.AF.Stripes, afHash: k.AF.Hash,
 		}
-		if err := slot.check(); err != nil {
-			return err
-		}
 		if k.KeySize < 1 || k.KeySize > maxKey || (h.keySize != 0 && h.keySize != k.KeySize) {
 			return disk.Corruptf(formatName, "LUKS2 key of %d bytes", k.KeySize)
 		}
 		h.keySize = k.KeySize
-		h.slots = append(h.slots, slot)
+		if err := h.add(slot); err != nil {
+			return err
+		}
 		h.listed = append(h.listed, slot.list())
 	}
-	if len(h.slots) == 0 {
+	if len(h.listed) == 0 {
 		return disk.Unsupportedf(formatName, "LUKS2 volume without a keyslot for a passphrase")
 	}
 	return h.check()

@@ -2,11 +2,17 @@ package luks
 
 import "instar/disk"
 
-// NewVolume returns what decrypts content that was encrypted without a LUKS
-// header, in sectors of 512 bytes that are numbered from position 0: cipher is
-// the name that dm-crypt knows it by, as in "aes-cbc-plain64".
-func NewVolume(cipher string, key []byte) (*Volume, error) {
-	c, err := newCipher(cipher, key)
+// aesKeySize is the size in bytes of the key of NewAES.
+const aesKeySize = 16
+
+// NewAES returns what decrypts the images that QEMU encrypted before it had LUKS:
+// by AES-128 in CBC mode, in sectors of 512 bytes that are numbered from position
+// 0. The key is the passphrase itself, cut or filled with zeros.
+func NewAES(passphrase []byte) (*Volume, error) {
+	key := make([]byte, aesKeySize)
+	defer clear(key)
+	copy(key, passphrase)
+	c, err := newCipher("aes-cbc-plain64", key)
 	if err != nil {
 		return nil, err
 	}
