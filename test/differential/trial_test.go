@@ -152,7 +152,9 @@ func (c trial) setUp(t *testing.T, dir string) bool {
 		t.Fatal(err)
 	}
 	for _, args := range c.setup {
-		if r := program.Run(t, dir, nil, args[0], args[1:]...); r.Code != 0 {
+		r := program.Run(t, dir, nil, args[0], args[1:]...)
+		taken := strings.Contains(r.Stdout+r.Stderr, "write failed: Input/output error") // a cluster that is there is not compressed
+		if r.Code != 0 && (args[0] != "qemu-io" || !taken) {
 			return false
 		}
 	}
