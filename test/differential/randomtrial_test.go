@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -392,7 +393,15 @@ func (d dice) dd(top string) []string {
 		args = append(args, "-U")
 	}
 	args = append(args, "-O", format)
-	return append(append(args, "if="+top, "of=out"), randomOperands(d.Rand)...)
+	operands := randomOperands(d.Rand)
+	if top[0] == 'z' { // a cluster of which is decompressed for each block
+		for k, o := range operands {
+			if n, err := strconv.Atoi(strings.TrimPrefix(o, "bs=")); err == nil {
+				operands[k] = fmt.Sprintf("bs=%d", min(n+4*kib, 1<<31-1))
+			}
+		}
+	}
+	return append(append(args, "if="+top, "of=out"), operands...)
 }
 
 // conversion draws convert with its options.
