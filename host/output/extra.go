@@ -196,7 +196,7 @@ func (f *File) keepExtra() error {
 			errs = append(errs, e.removeReplaced(e.temp))
 		}
 		e.done = true
-		errs = append(errs, e.close())
+		e.close()
 	}
 	return errors.Join(errs...)
 }

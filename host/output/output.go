@@ -126,6 +126,9 @@ func (f *File) Commit() error {
 	if f.done {
 		return nil
 	}
+	if err := f.flush(); err != nil {
+		return errors.Join(err, f.Abort())
+	}
 	if len(f.extra) > 0 {
 		turn, err := f.takeTurn()
 		if err == nil {
@@ -145,7 +148,23 @@ func (f *File) Commit() error {
 		}
 	}
 	f.done = true
-	return errors.Join(f.dropAside(), f.close(), f.keepExtra())
+	defer f.close()
+	return errors.Join(f.dropAside(), f.keepExtra())
+}
+
+// flush has a file system say what it says when a file is closed: that what was
+// written could not be stored (NFS). Afterwards it would be too late.
+func (f *File) flush() error {
+	for _, f := range append([]*File{f}, f.extra...) {
+		fd, err := unix.FcntlInt(f.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Close(fd)
+		}
+		if err != nil {
+			return fmt.Errorf("error while closing output image file: %w", worded(err))
+		}
+	}
+	return nil
 }
 
 func (f *File) rename() error {
@@ -185,7 +204,9 @@ func (f *File) Abort() error {
 	case f.failed != nil:
 		err = f.failed(f)
 	}
-	return errors.Join(err, f.abortExtra(), f.putBack(), f.close())
+	err = errors.Join(err, f.abortExtra(), f.putBack())
+	f.close()
+	return err
 }
 
 // remove removes a file that was made in place, if it still is there.
@@ -200,14 +221,13 @@ func remove(f *File) error {
 // writing in place began.
 func empty(f *File) error { return unix.Ftruncate(int(f.file.Fd()), 0) }
 
-func (f *File) close() error {
-	var errs []error
+// close closes what is open. What that says is no concern of anybody's: see flush.
+func (f *File) close() {
 	for _, c := range []*os.File{f.file, f.locks, f.asideFile, f.dir} {
 		if c != nil {
-			errs = append(errs, c.Close())
+			c.Close()
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // Same reports whether name, or what it links to, is the file or block device

@@ -139,6 +139,22 @@ func TestAbortLeavesWhatWasThere(t *testing.T) {
 	}
 }
 
+// What a file system says when a file is closed is known before it takes the name.
+func TestWhatClosingSaysCounts(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "out")
+	put(t, name, "old", 0o640)
+	f := mustCreate(t, name, Options{})
+	write(t, f, "new")
+	f.File().Close() // so that it cannot be closed again
+	if err := f.Commit(); err == nil || !strings.HasPrefix(err.Error(), "error while closing output image file: ") {
+		t.Error(err)
+	}
+	if list(t, dir) != "out" || contents(t, name) != "old" {
+		t.Errorf("left %q, %q", list(t, dir), contents(t, name))
+	}
+}
+
 func TestReplacedFileKeepsModeAndOwner(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "out")
 	put(t, name, "a longer old content", 0o604)

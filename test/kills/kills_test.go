@@ -244,18 +244,20 @@ func (m *moments) end(wall, who string, signal syscall.Signal) (hit bool) {
 	cmd := m.start(wall)
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	victims := func() []int { return []int{cmd.Process.Pid} }
 	if who == "the worker" {
-		victims = func() []int { return program.Children(cmd.Process.Pid) }
-		program.Until(m.T, what, func() bool { return len(done) > 0 || len(victims()) > 0 })
+		program.Until(m.T, what, func() bool { return len(done) > 0 || len(program.Children(cmd.Process.Pid)) > 0 })
 	}
 	var err error
 	select {
 	case err = <-done: // too late
 		m.took[wall] = min(m.took[wall], time.Since(began))
 	case <-time.After(delay - time.Since(began)):
-		for _, pid := range victims() {
-			syscall.Kill(pid, signal)
+		if who == "the program" {
+			cmd.Process.Signal(signal)
+		} else {
+			for _, pid := range program.Children(cmd.Process.Pid) {
+				syscall.Kill(pid, signal)
+			}
 		}
 		err = <-done
 	}
