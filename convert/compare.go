@@ -73,6 +73,7 @@ type comparer struct {
 
 	planning sync.Mutex // held while a piece is planned
 	off      int64      // of the next piece
+	runs     [2]fileRun // of both
 
 	mu       sync.Mutex
 	first    int64 // offset of the first difference or error, when below MaxInt64
@@ -117,6 +118,14 @@ func (c *comparer) next(off int64) (pair, bool) {
 	}
 	if c.Strict {
 		return c.nextStrictly(a, b)
+	}
+	if a, err = c.runs[0].clip(a); err != nil {
+		c.fail(off, &CompareError{Status: true, Offset: off, Err: err})
+		return pair{}, false
+	}
+	if b, err = c.runs[1].clip(b); err != nil {
+		c.fail(off, &CompareError{Second: true, Status: true, Offset: off, Err: err})
+		return pair{}, false
 	}
 	return paired(a, b), true
 }

@@ -1,10 +1,6 @@
 package convert
 
-import (
-	"reflect"
-
-	"instar/disk"
-)
+import "instar/disk"
 
 // fileEnd remembers how long the file is that was last asked about.
 type fileEnd struct {
@@ -13,7 +9,7 @@ type fileEnd struct {
 }
 
 // clip has what an extent says is stored behind the end of its file be a run of
-// zeros, which costs nothing, and cuts the extent there. Tables can name a
+// zeros, which costs nothing, and cuts the extent there, behind the last sector. Tables can name a
 // million clusters that are not there.
 func (c *fileEnd) clip(e disk.Extent) disk.Extent {
 	if e.Kind != disk.Data {
@@ -24,15 +20,20 @@ func (c *fileEnd) clip(e disk.Extent) disk.Extent {
 	case !ok || e.Offset <= size-e.Length:
 		return e
 	case e.Offset < size:
-		e.Length = size - e.Offset
+		e.Length = min(e.Length, wholeSectors(size-e.Offset))
 		return e
 	}
 	return disk.Extent{Start: e.Start, Length: e.Length, Kind: disk.Zero}
 }
 
+// wholeSectors rounds a length in bytes up to sectors, in which QEMU reads files.
+func wholeSectors(n int64) int64 {
+	return (n + disk.SectorSize - 1) / disk.SectorSize * disk.SectorSize
+}
+
 // of returns the size of f; not being able to tell is left to whoever reads it.
 func (c *fileEnd) of(f disk.File) (int64, bool) {
-	comparable := reflect.TypeOf(f).Comparable() && reflect.ValueOf(f).Comparable()
+	comparable := isComparable(f)
 	if comparable && c.file == f {
 		return c.size, true
 	}

@@ -26,8 +26,9 @@ func TestWhatIsStoredBehindTheEndIsZeros(t *testing.T) {
 		}{
 			{0, 1000, disk.Data, 1000},
 			{0, 999, disk.Data, 999},
-			{600, 512, disk.Data, 400},
-			{999, 1 << 62, disk.Data, 1},
+			{600, 512, disk.Data, 512},
+			{0, 2048, disk.Data, 1024},
+			{999, 1 << 62, disk.Data, 512},
 			{1000, 512, disk.Zero, 512},
 			{1 << 62, 1 << 62, disk.Zero, 1 << 62},
 		} {

@@ -186,11 +186,13 @@ type plan struct {
 	below               io.ReaderAt
 	last                disk.Extent // that the source told of
 	end                 fileEnd
+	run                 fileRun
 	asStored            bool // data is not looked at
 }
 
 func newPlan(x Execution) (*plan, error) {
 	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, overlay: x.Overlay, below: x.Below, asStored: x.Offload}
+	p.run.least = x.SparseSize
 	if x.Window != nil {
 		if x.Window.Start < 0 || x.Window.Start > x.Window.End {
 			return nil, fmt.Errorf("window [%d, %d)", x.Window.Start, x.Window.End)
@@ -230,17 +232,23 @@ func (p *plan) extent(off, limit int64) (disk.Extent, error) {
 		return e, &ReadError{at, err}
 	}
 	e = p.end.clip(e)
-	if p.asStored && !p.dense {
-		if e, err = inFile(e); err != nil {
-			return e, &ReadError{at, err}
-		}
+	switch {
+	case p.dense:
+	case p.asStored:
+		e, err = inFile(e)
+	default:
+		e, err = p.run.clip(e)
+	}
+	if err != nil {
+		return e, &ReadError{at, err}
 	}
 	p.last = e
 	return e, nil
 }
 
 // inFile returns how an extent begins: with stored data, or as zeros where its
-// file has a hole. Data that is looked at is not worth the question.
+// file has a hole. Short data that is looked at is not worth the question: see
+// fileRun.
 func inFile(e disk.Extent) (disk.Extent, error) {
 	if e.Kind != disk.Data {
 		return e, nil

@@ -93,8 +93,8 @@ func (i *image) Extent(off, limit int64) (disk.Extent, error) {
 		return disk.Extent{}, err
 	case start > e.Offset:
 		e.Length = min(start-e.Offset, limit)
-	default:
-		e.Kind, e.Length = disk.Data, min(end-e.Offset, limit)
+	default: // as QEMU, data is in whole sectors
+		e.Kind, e.Length = disk.Data, min(sectors(end-i.start)-off, limit)
 	}
 	return e, nil
 }

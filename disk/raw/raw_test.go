@@ -68,7 +68,7 @@ func TestHolesAreZeroRuns(t *testing.T) {
 		off, limit int64
 		want       disk.Extent
 	}{
-		{0, 1 << 40, disk.Extent{Start: 0, Length: 1000, Kind: disk.Data, File: file, Offset: 0}},
+		{0, 1 << 40, disk.Extent{Start: 0, Length: 1024, Kind: disk.Data, File: file, Offset: 0}}, // up to the end of a sector
 		{1, 10, disk.Extent{Start: 1, Length: 10, Kind: disk.Data, File: file, Offset: 1}},
 		{1000, 1 << 40, disk.Extent{Start: 1000, Length: 3096, Kind: disk.Zero, File: file, Offset: 1000}},
 		{2000, 100, disk.Extent{Start: 2000, Length: 100, Kind: disk.Zero, File: file, Offset: 2000}},
