@@ -30,10 +30,11 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	if o.Compress {
 		return nil, disk.Unsupportedf(formatName, "Compression not supported for this file format")
 	}
-	if err := lay.CheckOptions(o.Values, "cluster_size"); err != nil {
+	options, err := lay.Options(formatName, o.Values)
+	if err != nil {
 		return nil, err
 	}
-	cluster, err := clusterSize(o.Values, size)
+	cluster, err := clusterSize(options.NumberOr("cluster_size", newCluster), size)
 	if err != nil {
 		return nil, err
 	}
@@ -53,13 +54,9 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	return w, nil
 }
 
-// clusterSize returns the size of clusters for a disk, which QEMU rounds up to
-// sectors.
-func clusterSize(values map[string]string, size int64) (int64, error) {
-	n, err := lay.SizeOption(values, "cluster_size", newCluster)
-	if err != nil {
-		return 0, err
-	}
+// clusterSize returns the size of clusters for a disk, of which n bytes are asked
+// for: QEMU rounds up to sectors.
+func clusterSize(n uint64, size int64) (int64, error) {
 	switch {
 	case n >= 1<<31-1:
 		return 0, errors.New("Cluster size is too large") //nolint:staticcheck // qemu-img's text

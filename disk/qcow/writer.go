@@ -80,10 +80,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 }
 
 func checkOptions(values map[string]string, size int64) error {
-	if err := lay.CheckOptions(values, "backing_file", "backing_fmt", "encryption", "encrypt.format", "encrypt.key-secret"); err != nil {
-		return err
-	}
-	encrypted, err := lay.BoolOption(values, "encryption", false)
+	options, err := lay.Options(formatName, values)
 	if err != nil {
 		return err
 	}
@@ -93,7 +90,7 @@ func checkOptions(values map[string]string, size int64) error {
 		return errors.New("Image size is too small, cannot be zero length") //nolint:staticcheck // qemu-img's text
 	case given && format != "aes":
 		return errors.New("Unsupported encryption format") //nolint:staticcheck // qemu-img's text
-	case given || encrypted:
+	case given || options.On("encryption", false):
 		return disk.Unsupportedf(formatName, "qcow images are not written encrypted (use qcow2 with encrypt.format=luks)")
 	case len(values["backing_file"]) > maxBackingName:
 		return errors.New("Backing file name too long") //nolint:staticcheck // qemu-img's text

@@ -62,17 +62,11 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 
 // newHeader returns the header of a new image, with qemu-img's checks.
 func newHeader(size int64, values map[string]string) (h header, err error) {
-	if err := lay.CheckOptions(values, "backing_file", "backing_fmt", "cluster_size", "table_size"); err != nil {
-		return h, err
-	}
-	cluster, err := lay.SizeOption(values, "cluster_size", newCluster)
+	options, err := lay.Options(formatName, values)
 	if err != nil {
 		return h, err
 	}
-	table, err := lay.SizeOption(values, "table_size", newTable)
-	if err != nil {
-		return h, err
-	}
+	cluster, table := options.NumberOr("cluster_size", newCluster), options.NumberOr("table_size", newTable)
 	name := values["backing_file"]
 	switch {
 	case !clusterSizeValid(cluster):

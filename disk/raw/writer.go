@@ -2,10 +2,9 @@ package raw
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 
 	"instar/disk"
+	"instar/disk/internal/lay"
 )
 
 // unit is what the writer allocates in: a page, and the block of most file
@@ -39,26 +38,12 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 // space is to be allocated. falloc and full come to the same: what reads as
 // zeros is allocated by the file system, or else written.
 func preallocates(values map[string]string) (bool, error) {
-	names := make([]string, 0, len(values))
-	for name := range values {
-		names = append(names, name)
+	v, err := lay.Options("raw", values)
+	if err != nil {
+		return false, err
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		if name != "preallocation" {
-			return false, fmt.Errorf("Invalid parameter '%s'", name) //nolint:staticcheck // qemu-img's text
-		}
-	}
-	switch mode := values["preallocation"]; mode {
-	case "", "off":
-		return false, nil
-	case "falloc", "full":
-		return true, nil
-	case "metadata":
-		return false, errors.New("Unsupported preallocation mode: metadata") //nolint:staticcheck // qemu-img's text
-	default:
-		return false, fmt.Errorf("invalid parameter value: %s", mode)
-	}
+	mode, given := v.Get("preallocation")
+	return given && mode != "off", nil
 }
 
 // Flat implements [disk.Flat].

@@ -36,13 +36,11 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	if o.Compress {
 		return nil, disk.Unsupportedf(formatName, "Compression not supported for this file format")
 	}
-	if err := lay.CheckOptions(o.Values, "static"); err != nil {
-		return nil, err
-	}
-	static, err := lay.BoolOption(o.Values, "static", false)
+	options, err := lay.Options(formatName, o.Values)
 	if err != nil {
 		return nil, err
 	}
+	static := options.On("static", false)
 	if size > maxSize {
 		return nil, disk.Unsupportedf(formatName, "Unsupported VDI image size (size is %#x, max supported is %#x)", size, int64(maxSize))
 	}

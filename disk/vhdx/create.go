@@ -3,13 +3,11 @@ package vhdx
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"math/bits"
-	"slices"
 
 	"instar/disk"
-	"instar/internal/qemunum"
+	"instar/disk/internal/lay"
 )
 
 // maxTable is the length in bytes of the longest BAT that QEMU writes and reads.
@@ -23,54 +21,20 @@ type createOptions struct {
 	log       int64 // bytes
 }
 
-// parseCreateOptions reads the options of an image for size bytes, in the order
-// in which QEMU does.
+// parseCreateOptions reads the options of an image for size bytes.
 func parseCreateOptions(values map[string]string, size int64) (o createOptions, err error) {
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		switch name {
-		case "subformat", "block_size", "log_size", "block_state_zero":
-		default:
-			return o, fmt.Errorf("Invalid parameter '%s'", name) //nolint:staticcheck // qemu-img's text
-		}
-	}
-	block, err := sizeOption(values, "block_size", 0)
+	v, err := lay.Options(formatName, values)
 	if err != nil {
 		return o, err
 	}
-	log, err := sizeOption(values, "log_size", mebibyte)
-	if err != nil {
-		return o, err
-	}
-	switch v, given := values["block_state_zero"]; v {
-	case "off", "no", "false", "n":
-	case "on", "yes", "true", "y":
-		o.zeroState = true
-	default:
-		if given {
-			return o, errors.New("Parameter 'block_state_zero' expects 'on' or 'off'") //nolint:staticcheck // qemu-img's text
-		}
-		o.zeroState = true
-	}
-	switch v, given := values["subformat"]; {
-	case v == "fixed":
+	o.zeroState = v.On("block_state_zero", true)
+	switch subformat, given := v.Get("subformat"); {
+	case subformat == "fixed":
 		o.fixed = true
-	case given && v != "dynamic":
-		return o, fmt.Errorf("Parameter 'subformat' does not accept value '%s'", v) //nolint:staticcheck // qemu-img's text
+	case given && subformat != "dynamic":
+		return o, fmt.Errorf("Parameter 'subformat' does not accept value '%s'", subformat) //nolint:staticcheck // qemu-img's text
 	}
-	return o, o.setSizes(size, block, log)
-}
-
-// sizeOption reads an option in bytes.
-func sizeOption(values map[string]string, name string, missing uint64) (uint64, error) {
-	v, given := values[name]
-	if !given {
-		return missing, nil
-	}
-	n, err := qemunum.Parse(v)
-	if err != nil {
-		return 0, fmt.Errorf("Parameter '%s' expects a non-negative number below 2^64", name) //nolint:staticcheck // qemu-img's text
-	}
-	return n, nil
+	return o, o.setSizes(size, v.NumberOr("block_size", 0), v.NumberOr("log_size", mebibyte))
 }
 
 // setSizes rounds and checks the sizes of the log and of blocks.

@@ -4,11 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 
 	"instar/disk"
+	"instar/disk/internal/lay"
 )
 
 // createOptions are the options of a new image (-o), as qemu-img names them.
@@ -17,29 +16,18 @@ type createOptions struct {
 	exact bool // force_size
 }
 
-// parseCreateOptions reads the options, in the order in which QEMU does.
+// parseCreateOptions reads the options.
 func parseCreateOptions(values map[string]string) (o createOptions, err error) {
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		switch name {
-		case "subformat", "force_size":
-		default:
-			return o, fmt.Errorf("Invalid parameter '%s'", name) //nolint:staticcheck // qemu-img's text
-		}
+	v, err := lay.Options(formatName, values)
+	if err != nil {
+		return o, err
 	}
-	switch v, given := values["force_size"]; v {
-	case "on", "yes", "true", "y":
-		o.exact = true
-	case "off", "no", "false", "n":
-	default:
-		if given {
-			return o, errors.New("Parameter 'force_size' expects 'on' or 'off'") //nolint:staticcheck // qemu-img's text
-		}
-	}
-	switch v, given := values["subformat"]; {
-	case v == "fixed":
+	o.exact = v.On("force_size", false)
+	switch subformat, given := v.Get("subformat"); {
+	case subformat == "fixed":
 		o.fixed = true
-	case given && v != "dynamic":
-		return o, fmt.Errorf("Parameter 'subformat' does not accept value '%s'", v) //nolint:staticcheck // qemu-img's text
+	case given && subformat != "dynamic":
+		return o, fmt.Errorf("Parameter 'subformat' does not accept value '%s'", subformat) //nolint:staticcheck // qemu-img's text
 	}
 	return o, nil
 }

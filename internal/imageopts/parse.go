@@ -3,6 +3,8 @@ package imageopts
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,12 +56,34 @@ func Parse(format string, list []keyval.Pair) (*Values, error) {
 	return v, nil
 }
 
+// ParseMap is Parse for options by name; of several errors, that about the first
+// name is returned, and before it one about a name that is none.
+func ParseMap(format string, values map[string]string) (*Values, error) {
+	v := &Values{format: format, options: Of(format), given: map[string]value{}}
+	names := slices.Sorted(maps.Keys(values))
+	for _, name := range names {
+		if find(v.options, name) == nil {
+			return nil, unknownParameter(name)
+		}
+	}
+	for _, name := range names {
+		if err := v.Set(name, values[name]); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+func unknownParameter(name string) *ParameterError {
+	return &ParameterError{Text: fmt.Sprintf("Invalid parameter '%s'", safetext.Escape(name))}
+}
+
 // Set gives an option a value, in place of the one that it has. The error is a
 // *ParameterError.
 func (v *Values) Set(name, text string) error {
 	o := find(v.options, name)
 	if o == nil {
-		return &ParameterError{Text: fmt.Sprintf("Invalid parameter '%s'", safetext.Escape(name))}
+		return unknownParameter(name)
 	}
 	plain, err := o.parse(text)
 	if err != nil {
@@ -84,6 +108,22 @@ func (v *Values) Number(name string) uint64 {
 
 // ownPreallocation are formats whose writers see to the option of the file below.
 var ownPreallocation = map[string]bool{raw: true, luks: true}
+
+// NumberOr is Number with another value for what was not given.
+func (v *Values) NumberOr(name string, missing uint64) uint64 {
+	if _, given := v.given[name]; !given {
+		return missing
+	}
+	return v.Number(name)
+}
+
+// On reports whether a boolean is on; missing is for what was not given.
+func (v *Values) On(name string, missing bool) bool {
+	if plain, given := v.Get(name); given {
+		return plain == "on"
+	}
+	return missing
+}
 
 // Own returns what is for the format's writer: the values that were given, but
 // for the size and for what concerns the file below. A raw image is its file, and
