@@ -243,6 +243,10 @@ func (c *copying) openBacking(ctx context.Context, name string, format formatVal
 			name = c.name[:k+1] + name
 		}
 	}
+	if strings.HasPrefix(name, jsonPrefix) { // which no image may name
+		_, err := localfile.Path(name)
+		return nil, err
+	}
 	s := *c.settings
 	s.format, s.imageOpts = format, false
 	i, err := s.image(name)

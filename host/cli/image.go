@@ -47,6 +47,8 @@ func (s *settings) image(given string) (image, error) {
 		return s.imageFromOptions(given)
 	case s.format.given && s.format.name == "":
 		return image{}, couldNotOpen(given, "Unknown driver ''")
+	case strings.HasPrefix(given, jsonPrefix):
+		return s.imageFromJSON(given)
 	}
 	i := image{given: given, path: given, format: s.format.name}
 	if isDriver(i.format) {

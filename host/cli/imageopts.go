@@ -25,6 +25,12 @@ func (s *settings) imageFromOptions(given string) (image, error) {
 	if len(list) > 0 && list[0].Bare {
 		list[0] = keyval.Pair{Name: "file", Value: list[0].Name}
 	}
+	return s.imageFromList(given, list)
+}
+
+// imageFromList reads the options of an image, which messages call what is
+// given.
+func (s *settings) imageFromList(given string, list []keyval.Pair) (image, error) {
 	list, within := splitContainer(list)
 	o := readImageOptions(list)
 	if within != nil {
