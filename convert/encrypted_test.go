@@ -43,7 +43,7 @@ func TestEncrypted(t *testing.T) {
 			for _, shape := range slices.Sorted(maps.Keys(shapes)) {
 				t.Run(strings.Join([]string{format, set, shape}, "/"), func(t *testing.T) {
 					t.Parallel()
-					content := shapes[shape]()
+					content := wholeSectors(shapes[shape]())
 					name := write(t, format, content, convert.Execution{
 						SkipZeros: shape != "sparse",
 						Options:   disk.WriterOptions{Values: optionSet(set), Secret: []byte(passphrase), Seed: [32]byte{1, 2, 3}},
@@ -75,6 +75,11 @@ func TestEncrypted(t *testing.T) {
 			}
 		}
 	}
+}
+
+// wholeSectors returns content with zeros up to the end of its last sector.
+func wholeSectors(content []byte) []byte {
+	return append(content, make([]byte, -len(content)&(disk.SectorSize-1))...)
 }
 
 // readByQemu has qemu-img check and read an encrypted image.

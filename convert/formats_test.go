@@ -42,7 +42,8 @@ var shapes = map[string]func() []byte{
 		p[len(p)-1] = 1
 		return p
 	},
-	"text": func() []byte { return bytes.Repeat([]byte("a disk that compresses well. "), 100000)[:2<<20+1024] },
+	"unaligned": func() []byte { return random(1<<20 + 777) },
+	"text":      func() []byte { return bytes.Repeat([]byte("a disk that compresses well. "), 100000)[:2<<20+1024] },
 }
 
 func random(n int) []byte {
@@ -159,7 +160,12 @@ var written = map[string][]string{
 		"compat6=on,zeroed_grain=on",
 		"subformat=streamOptimized",
 	},
-	"vpc": {"", "force_size=on"},
+	"vpc":       {"", "force_size=on", "subformat=fixed", "subformat=fixed,force_size=on"},
+	"vdi":       {"", "static=on"},
+	"qcow":      {""},
+	"qed":       {"", "cluster_size=4k,table_size=2", "cluster_size=1M"},
+	"parallels": {"", "cluster_size=512", "cluster_size=64k"},
+	"raw":       {"", "preallocation=falloc"},
 	"vhdx": {
 		"",
 		"block_size=1M,log_size=3M,block_state_zero=off",
@@ -170,9 +176,14 @@ var written = map[string][]string{
 
 // Formats that are compressed, and that qemu-img check can look at.
 var (
-	compressed = map[string]bool{"qcow2": true, "vmdk": true}
-	checked    = map[string]bool{"qcow2": true, "vmdk": true, "vhdx": true}
+	compressed = map[string]bool{"qcow2": true, "vmdk": true, "qcow": true}
+	checked    = map[string]bool{"qcow2": true, "vmdk": true, "vhdx": true, "vdi": true, "qed": true, "parallels": true}
 )
+
+// cannotBe reports whether there is no image of a shape, or none that opens.
+func cannotBe(format, set, shape string) bool {
+	return shape == "empty" && (format == "vmdk" || format == "qcow" || format == "vpc" && strings.Contains(set, "fixed"))
+}
 
 // TestWritten: whatever the options, what was written is read back, by this
 // program and by qemu-img, which has nothing to say about it.
@@ -181,8 +192,8 @@ func TestWritten(t *testing.T) {
 	for format, sets := range written {
 		for _, set := range sets {
 			for _, shape := range slices.Sorted(maps.Keys(shapes)) {
-				if format == "vmdk" && shape == "empty" {
-					continue // nothing opens it
+				if cannotBe(format, set, shape) {
+					continue
 				}
 				for _, how := range []string{"sparse", "dense", "compressed"} {
 					if how == "compressed" && (!compressed[format] || strings.Contains(set, "preallocation")) {
@@ -199,7 +210,10 @@ func TestWritten(t *testing.T) {
 						if err := same(readBack(t, format, name), content); err != nil {
 							t.Errorf("read back: %v", err)
 						}
-						if checked[format] {
+						// What begins in the first clusters of a parallels image without content, QEMU
+						// takes for lost, also where it has made the image.
+						blank := format == "parallels" && shape == "zero" && how == "sparse" && set == "cluster_size=512"
+						if checked[format] && !blank {
 							if out := testutil.Run(t, qemuImg, "check", "-f", format, name); !strings.Contains(out, "No errors were found") {
 								t.Errorf("qemu-img check: %s", out)
 							}
@@ -232,7 +246,6 @@ func optionSet(s string) map[string]string {
 
 // TestIdentical: an uncompressed image is, byte for byte, what qemu-img makes.
 func TestIdentical(t *testing.T) {
-	qemuImg := testutil.QemuImg(t)
 	for format, sets := range written {
 		for _, set := range sets {
 			if format == "vhdx" && strings.Contains(set, "fixed") {
@@ -242,39 +255,67 @@ func TestIdentical(t *testing.T) {
 				continue // another deflate gives other bytes
 			}
 			for _, shape := range slices.Sorted(maps.Keys(shapes)) {
-				if format == "vmdk" && shape == "empty" {
-					continue // nothing opens it
+				if !cannotBe(format, set, shape) {
+					testIdentical(t, format, set, shape)
 				}
-				t.Run(strings.Join([]string{format, set, shape}, "/"), func(t *testing.T) {
-					t.Parallel()
-					content := shapes[shape]()
-					name := write(t, format, content, convert.Execution{SkipZeros: true, Options: disk.WriterOptions{Values: optionSet(set)}})
-					plain, theirs := name+".raw", name+".theirs"
-					if err := os.WriteFile(plain, content, 0o600); err != nil {
-						t.Fatal(err)
-					}
-					args := []string{"convert", "-f", "raw", "-O", format}
-					if set != "" {
-						args = append(args, "-o", set)
-					}
-					testutil.Run(t, qemuImg, append(args, plain, theirs)...)
-					testutil.Mask(t, format, name)
-					testutil.Mask(t, format, theirs)
-					a, err := os.ReadFile(name)
-					if err != nil {
-						t.Fatal(err)
-					}
-					b, err := os.ReadFile(theirs)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if !bytes.Equal(a, b) {
-						t.Errorf("%d bytes differ from qemu-img's %d: %v", len(a), len(b), same(a, b))
-					}
-				})
 			}
 		}
 	}
+	for _, set := range qcow2Grid() {
+		if !slices.Contains(written["qcow2"], set) {
+			testIdentical(t, "qcow2", set, "dense")
+		}
+	}
+}
+
+// qcow2Grid returns every size of clusters with some widths of reference counts,
+// in each version and with extended L2 entries.
+func qcow2Grid() []string {
+	var sets []string
+	for size := 512; size <= 2<<20; size *= 2 {
+		sets = append(sets, fmt.Sprintf("cluster_size=%d,compat=0.10", size))
+		for _, bits := range []int{1, 16, 64} {
+			sets = append(sets, fmt.Sprintf("cluster_size=%d,refcount_bits=%d", size, bits))
+		}
+		if size >= 16<<10 {
+			sets = append(sets, fmt.Sprintf("cluster_size=%d,extended_l2=on", size))
+		}
+	}
+	for _, bits := range []int{2, 4, 8, 32} {
+		sets = append(sets, fmt.Sprintf("cluster_size=4k,refcount_bits=%d", bits))
+	}
+	return sets
+}
+
+func testIdentical(t *testing.T, format, set, shape string) {
+	qemuImg := testutil.QemuImg(t)
+	t.Run(strings.Join([]string{format, set, shape}, "/"), func(t *testing.T) {
+		t.Parallel()
+		content := shapes[shape]()
+		name := write(t, format, content, convert.Execution{SkipZeros: true, Options: disk.WriterOptions{Values: optionSet(set)}})
+		plain, theirs := name+".raw", name+".theirs"
+		if err := os.WriteFile(plain, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"convert", "-f", "raw", "-O", format}
+		if set != "" {
+			args = append(args, "-o", set)
+		}
+		testutil.Run(t, qemuImg, append(args, plain, theirs)...)
+		testutil.Mask(t, format, name)
+		testutil.Mask(t, format, theirs)
+		a, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(a, b) {
+			t.Errorf("%d bytes differ from qemu-img's %d: %v", len(a), len(b), same(a, b))
+		}
+	})
 }
 
 // TestInPlace: what was on a device before does not show in an image.

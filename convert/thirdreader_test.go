@@ -14,7 +14,7 @@ import (
 
 // thirdReaders are formats that neither this program nor QEMU has to vouch for
 // alone, by 7-Zip's name.
-var thirdReaders = map[string]string{"vpc": "VHD", "vhdx": "VHDX"}
+var thirdReaders = map[string]string{"vpc": "VHD", "vhdx": "VHDX", "vdi": "VDI", "vmdk": "VMDK", "qcow": "QCOW"}
 
 // TestWrittenIsReadBy7Zip: a reader that has nothing to do with QEMU finds the
 // same content.
@@ -26,11 +26,18 @@ func TestWrittenIsReadBy7Zip(t *testing.T) {
 			t.Logf("this 7-Zip does not know %s", theirName)
 			continue
 		}
-		for _, set := range append(slices.Clone(written[format]), "subformat=fixed") {
+		sets := slices.Clone(written[format])
+		if format == "vhdx" {
+			sets = append(sets, "subformat=fixed")
+		}
+		for _, set := range sets {
+			if set == "subformat=streamOptimized" {
+				continue // 7-Zip wants a footer, which QEMU's have not either
+			}
 			for _, shape := range slices.Sorted(maps.Keys(shapes)) {
 				for _, dense := range []bool{false, true} {
 					content := shapes[shape]()
-					if len(content) == 0 || (format == "vhdx" && len(content)%1024 > 0) {
+					if len(content) == 0 || (format == "vhdx" && len(wholeSectors(content))%1024 > 0) {
 						continue // there is nothing to extract; 7-Zip takes no odd number of sectors
 					}
 					name := write(t, format, content, convert.Execution{SkipZeros: !dense, Options: disk.WriterOptions{Values: optionSet(set)}})

@@ -124,32 +124,6 @@ func TestFixedVHDX(t *testing.T) {
 	}
 }
 
-// The same command gives the same file, ids and times included, if it is asked
-// to.
-func TestReproducibleVHDs(t *testing.T) {
-	t.Parallel()
-	inputs, folder := images(t), t.TempDir()
-	for _, format := range []string{"vpc", "vhdx"} {
-		for name, asked := range map[string]struct {
-			env, flags []string
-		}{
-			"flag":        {nil, []string{"--reproducible"}},
-			"environment": {[]string{"SOURCE_DATE_EPOCH=1700000000"}, nil},
-			"both":        {[]string{"SOURCE_DATE_EPOCH=1700000000"}, []string{"--reproducible"}},
-			"neither":     {},
-		} {
-			out := filepath.Join(folder, format+name)
-			for _, out := range []string{out, out + "2"} {
-				args := append([]string{"dd", "-O", format, "if=pattern.qcow2", "of=" + out}, asked.flags...)
-				program.MustRun(t, inputs, asked.env, program.Instar(), args...)
-			}
-			if diff, err := program.Difference(out, out+"2"); err != nil || (diff == "") != (name != "neither") {
-				t.Errorf("%s, %s: %q, %v", format, name, diff, err)
-			}
-		}
-	}
-}
-
 // What is written behind any wall is the same.
 func TestVHDsBehindEveryWall(t *testing.T) {
 	for _, wall := range []string{"kvm", "jail", "none"} {
