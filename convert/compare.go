@@ -73,7 +73,6 @@ type comparer struct {
 
 	planning sync.Mutex // held while a piece is planned
 	off      int64      // of the next piece
-	runs     [2]fileRun // of both
 
 	mu       sync.Mutex
 	first    int64 // offset of the first difference or error, when below MaxInt64
@@ -119,11 +118,11 @@ func (c *comparer) next(off int64) (pair, bool) {
 	if c.Strict {
 		return c.nextStrictly(a, b)
 	}
-	if a, err = c.runs[0].clip(a); err != nil {
+	if a, err = skipHole(a, 0); err != nil {
 		c.fail(off, &CompareError{Status: true, Offset: off, Err: err})
 		return pair{}, false
 	}
-	if b, err = c.runs[1].clip(b); err != nil {
+	if b, err = skipHole(b, 0); err != nil {
 		c.fail(off, &CompareError{Second: true, Status: true, Offset: off, Err: err})
 		return pair{}, false
 	}

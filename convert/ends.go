@@ -1,6 +1,10 @@
 package convert
 
-import "instar/disk"
+import (
+	"reflect"
+
+	"instar/disk"
+)
 
 // fileEnd remembers how long the file is that was last asked about.
 type fileEnd struct {
@@ -33,7 +37,7 @@ func wholeSectors(n int64) int64 {
 
 // of returns the size of f; not being able to tell is left to whoever reads it.
 func (c *fileEnd) of(f disk.File) (int64, bool) {
-	comparable := isComparable(f)
+	comparable := reflect.TypeOf(f).Comparable() && reflect.ValueOf(f).Comparable()
 	if comparable && c.file == f {
 		return c.size, true
 	}

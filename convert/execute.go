@@ -186,13 +186,12 @@ type plan struct {
 	below               io.ReaderAt
 	last                disk.Extent // that the source told of
 	end                 fileEnd
-	run                 fileRun
-	asStored            bool // data is not looked at
+	hole                int64 // the shortest that is looked for, bytes
+	asStored            bool  // data is not looked at
 }
 
 func newPlan(x Execution) (*plan, error) {
-	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, overlay: x.Overlay, below: x.Below, asStored: x.Offload}
-	p.run.least = x.SparseSize
+	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, overlay: x.Overlay, below: x.Below, asStored: x.Offload, hole: x.SparseSize}
 	if x.Window != nil {
 		if x.Window.Start < 0 || x.Window.Start > x.Window.End {
 			return nil, fmt.Errorf("window [%d, %d)", x.Window.Start, x.Window.End)
@@ -237,7 +236,7 @@ func (p *plan) extent(off, limit int64) (disk.Extent, error) {
 	case p.asStored:
 		e, err = inFile(e)
 	default:
-		e, err = p.run.clip(e)
+		e, err = skipHole(e, p.hole)
 	}
 	if err != nil {
 		return e, &ReadError{at, err}
@@ -248,7 +247,7 @@ func (p *plan) extent(off, limit int64) (disk.Extent, error) {
 
 // inFile returns how an extent begins: with stored data, or as zeros where its
 // file has a hole. Short data that is looked at is not worth the question: see
-// fileRun.
+// skipHole.
 func inFile(e disk.Extent) (disk.Extent, error) {
 	if e.Kind != disk.Data {
 		return e, nil

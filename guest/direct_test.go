@@ -42,7 +42,7 @@ func TestDirectIO(t *testing.T) {
 	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, content) {
 		t.Fatalf("what was written is not what is there: %v", err)
 	}
-	f := &directFile{file{direct}}
+	f := &directFile{file{fd: direct}}
 	for _, c := range [][2]int{
 		{0, 4096},
 		{1, 1},

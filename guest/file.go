@@ -3,6 +3,7 @@ package guest
 import (
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -12,7 +13,16 @@ import (
 
 // A file is a granted descriptor. It is used by system calls alone: package os
 // would ask for more of them than the wall lets through.
-type file struct{ fd int }
+type file struct {
+	fd int
+
+	mu  sync.Mutex
+	run run
+}
+
+// A run is what a file system said of a file: from off on there is a hole up to
+// start, and data up to end.
+type run struct{ off, start, end int64 }
 
 // ReadAt fills p unless the file ends first.
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
@@ -35,8 +45,23 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 // Size works for block devices as well.
 func (f *file) Size() (int64, error) { return unix.Seek(f.fd, 0, unix.SEEK_END) }
 
-// DataRun asks the file system, by descriptor offsets that nothing else uses.
+// DataRun remembers the last run: whoever was told of a hole will ask what comes
+// behind it.
 func (f *file) DataRun(off int64) (start, end int64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if off < f.run.off || off >= f.run.end {
+		start, end, err := f.seekRun(off)
+		if err != nil {
+			return 0, 0, err
+		}
+		f.run = run{off, start, end}
+	}
+	return max(off, f.run.start), f.run.end, nil
+}
+
+// seekRun asks the file system, by descriptor offsets that nothing else uses.
+func (f *file) seekRun(off int64) (start, end int64, err error) {
 	start, err = unix.Seek(f.fd, off, unix.SEEK_DATA)
 	switch {
 	case err == unix.ENXIO:

@@ -115,9 +115,9 @@ func (s *server) input(id int) (disk.File, error) {
 		return nil, protocol("descriptor %d was not granted for reading", id)
 	}
 	if s.direct {
-		return &directFile{file{g.fd}}, nil
+		return &directFile{file{fd: g.fd}}, nil
 	}
-	return &file{g.fd}, nil
+	return &file{fd: g.fd}, nil
 }
 
 // open opens one image. suffix is that of its name, if its format is to be
