@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"instar/internal/program"
+	"instar/internal/testutil"
 )
 
 // both ARGS... runs qemu-img and the program under that name, each in a folder
@@ -22,6 +23,9 @@ func both(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: both arguments of qemu-img...")
 	}
 	theirs := runIn(ts, "theirs", "qemu-img", args)
+	for try := 1; try < testutil.MaxTries && testutil.Unlucky(theirs.Stderr); try++ {
+		theirs = runIn(ts, "theirs", "qemu-img", args)
+	}
 	ours := runIn(ts, "ours", program.AsQemuImg(), args)
 	if args[0] == "info" {
 		ours.Stdout = program.AsInfo(ours.Stdout)
