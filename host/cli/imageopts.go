@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"instar/host/localfile"
 	"instar/internal/imageopts"
 	"instar/internal/keyval"
 	"instar/internal/qemunum"
@@ -222,6 +223,11 @@ func (o *imageOptions) unknown(name string) error {
 var fileDrivers = map[string]bool{fileDriver: true, deviceDriver: true, "host_cdrom": true}
 
 func (o *imageOptions) check() error {
+	for _, d := range []string{o.driver, o.fileDriver} {
+		if localfile.Remote(d) {
+			return &localfile.ProtocolError{Protocol: d}
+		}
+	}
 	if fileDrivers[o.driver] && !o.hasFile {
 		o.fileDriver, o.driver, o.filename, o.hasFile = o.driver, "raw", o.bareName, true
 	}

@@ -11,10 +11,22 @@ type ProtocolError struct{ Protocol string }
 // Error uses qemu's text for a protocol that it does not know.
 func (e *ProtocolError) Error() string {
 	switch e.Protocol {
-	case "json", "nbd", "http", "https", "ftp", "ftps", "ssh", "nfs", "iscsi", "rbd", "gluster", "fat", "host_device", "host_cdrom":
-		return fmt.Sprintf("Protocol '%s' is not supported: only local files are opened", e.Protocol)
+	case "json", "fat", "host_device", "host_cdrom":
+	default:
+		if !Remote(e.Protocol) {
+			return fmt.Sprintf("Unknown protocol '%s'", e.Protocol)
+		}
 	}
-	return fmt.Sprintf("Unknown protocol '%s'", e.Protocol)
+	return fmt.Sprintf("Protocol '%s' is not supported: only local files are opened", e.Protocol)
+}
+
+// Remote reports whether a protocol of QEMU's leads to another machine.
+func Remote(protocol string) bool {
+	switch protocol {
+	case "nbd", "http", "https", "ftp", "ftps", "ssh", "nfs", "iscsi", "rbd", "gluster":
+		return true
+	}
+	return false
 }
 
 // Protocol returns what stands before the colon when name has one before its
