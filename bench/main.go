@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"instar/internal/qemunum"
 )
@@ -19,16 +20,17 @@ func main() {
 
 // options are what a run was asked for.
 type options struct {
-	instar  string // path of the program
-	data    string // folder of the inputs, which are kept, and of the outputs
-	tree    string // real files, for the inputs
-	size    int64  // bytes of the inputs
-	rounds  int    // after the warm-up
-	starts  int    // of the rows on start-up
-	settle  bool   // have everything that was written on the disk before a run
-	ballast bool   // keep a hypervisor from taking free memory back
-	trace   bool   // count system calls, if strace is there
-	peer    string // one more converter, NAME=COMMAND with {in} and {out}; or ""
+	instar  string        // path of the program
+	data    string        // folder of the inputs, which are kept, and of the outputs
+	tree    string        // real files, for the inputs
+	size    int64         // bytes of the inputs
+	rounds  int           // after the warm-up
+	more    time.Duration // that a row may take for up to three times as many rounds
+	starts  int           // of the rows on start-up
+	settle  bool          // have everything that was written on the disk before a run
+	ballast bool          // keep a hypervisor from taking free memory back
+	trace   bool          // count system calls, if strace is there
+	peer    string        // one more converter, NAME=COMMAND with {in} and {out}; or ""
 }
 
 func run() error {
@@ -42,6 +44,7 @@ func run() error {
 	flag.StringVar(&o.tree, "tree", "/usr", "real files, for the inputs")
 	flag.StringVar(&size, "size", size, "size of the inputs (BENCH_SIZE)")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds after the warm-up")
+	flag.DurationVar(&o.more, "more", 25*time.Second, "time that a row may take for up to three times as many rounds")
 	flag.IntVar(&o.starts, "starts", 20, "rounds for rows on start-up")
 	flag.StringVar(&o.peer, "peer", os.Getenv("PEER"), "one more converter, 'NAME=COMMAND {in} {out}' (PEER)")
 	flag.BoolVar(&o.trace, "trace", true, "count system calls")

@@ -33,12 +33,12 @@ Written by `+"`make bench`"+`, which anyone can repeat; do not edit.
 
 Inputs have %s of a real file system with real files, unless the row says otherwise. The contenders of a row ran in turn,
 each round in an order of its own, on a warm page cache, nothing waiting to be written; all outputs of a row had equal content. %sEach figure is the
-median of %d rounds after a warm-up (%d for start-up), the spread is from the fastest to the slowest. "Ratio" is the time
+median of %d rounds after a warm-up (%d for start-up), or of up to three times as many that take no longer than %v; the spread is from the fastest to the slowest. "Ratio" is the time
 of that line over the time of the row's first line: above 1 the first is faster. Memory is the most that one process took;
 that of the microVM includes the guest's. Calls are system calls, counted by strace in a run of its own, exits are how
 often the microVM was left. instar runs behind the wall that it chooses by itself unless the line says otherwise.
 Where a row has a part of the size, that is so that a slow contender does not take minutes.
-`, where, mebibytes(o.size), aboutBallast(o), o.rounds, o.starts)
+`, where, mebibytes(o.size), aboutBallast(o), o.rounds, o.starts, o.more)
 	targets(&b, r)
 	b.WriteString("\n## Rows\n")
 	for _, t := range r.tables {
