@@ -73,7 +73,6 @@ func (c trial) sets(option string) bool { return strings.Contains(c.option("-o")
 // exact reports that the output has to have the same bytes, and not only the
 // same content; docs/divergences.md and docs/formats have the reasons.
 func (c trial) exact() bool {
-	sparse := c.option("-S")
 	switch format := c.format(); {
 	case c.sets("encrypt"), c.sets("streamOptimized"), c.has("-c"), c.has("-B"):
 		return false
@@ -84,12 +83,12 @@ func (c trial) exact() bool {
 	case format == "raw":
 		return true
 	case (format == "qed" || format == "parallels") && (c.sets("cluster_size=4k") || c.hasSmallClusters()),
-		format == "qed" && (c.line[0] == "dd" || sparse == "0" || c.readsClusters()):
+		format == "qed" && (c.line[0] == "dd" || c.option("-S") == "0" || c.readsClusters()):
 		return false
 	case c.sets("cluster_size=512"), c.sets("cluster_size=1k"), c.sets("extended_l2"):
 		return false
 	default:
-		return sparse == "" || sparse == "0" || sparse == "4k"
+		return true
 	}
 }
 
@@ -387,6 +386,9 @@ func (c trial) takesAll() bool {
 		return true
 	}
 	if c.sets("encrypt.") && c.sets("preallocation") && c.sets("compat=0.10") {
+		return true
+	}
+	if c.format() == "qcow2" && c.sets("preallocation=metadata") {
 		return true
 	}
 	return c.has("-C") && (c.format() == "qcow2" || c.format() == "raw")
