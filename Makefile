@@ -10,9 +10,13 @@ KILLS ?= 240
 COVER ?= 85
 PACKAGES ?= ./...
 
+# Where things run at a time, and of the tests there what takes minutes with the race detector.
+RACED = ./convert ./guest ./job/... ./host/chain ./host/output ./host/sandbox/...
+SLOW = TestHashIsThatOfTheOutput|TestEncrypted|TestWritten|TestIdentical|TestInPlace|TestPassphrase
+
 export CGO_ENABLED = 0
 
-.PHONY: help build demo test lint format bench fuzz fuzz-diff hostile faults kills cover race man emulated install programs clean
+.PHONY: help build demo test lint format bench fuzz fuzz-diff hostile faults kills cover race race-some man emulated install programs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +64,9 @@ cover: programs ## say how much of each room the tests run, and fail below COVER
 race: programs ## run the tests of PACKAGES, but for SKIP, with the race detector (gcc is needed)
 	@sh test/programs gcc:gcc gcc:libc6-dev
 	CGO_ENABLED=1 go test -race -timeout 90m $(if $(SKIP),-skip '$(SKIP)') $(PACKAGES)
+
+race-some: ## race some: what runs at a time, without what takes minutes
+	@$(MAKE) --no-print-directory race PACKAGES='$(RACED)' SKIP='$(SLOW)'
 
 man: build ## write the manual pages to ./man
 	./instar man man
