@@ -56,7 +56,7 @@ func createNew(path string) (*File, error) {
 	f := new(File)
 	var err error
 	if f.place, err = findPlace(path); err == nil {
-		f.file, f.temp, err = openTemp(f.place, newMode)
+		err = f.openTemp(newMode)
 	}
 	if f.dir != nil && letsNoFileBeMade(err) {
 		f.file, err = f.open(f.base, newMode)
@@ -138,12 +138,11 @@ func (f *File) openBeside(path string) (err error) {
 	if f.isMount(f.file) {
 		return errMounted
 	}
-	temp, name, err := openTemp(f.place, 0o600)
-	if err != nil {
+	was := f.file
+	if err := f.openTemp(0o600); err != nil {
 		return err
 	}
-	f.file.Close()
-	f.file, f.temp = temp, name
+	was.Close()
 	return nil
 }
 

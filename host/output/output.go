@@ -53,6 +53,7 @@ type File struct {
 	place           // its name in the end; not set when it is never replaced
 	file   *os.File // write-only
 	temp   string   // the name in the same folder until Commit; "" in place
+	inUse  *os.File // locked as long as the file is a temporary one
 	failed func(*File) error
 	old    *unix.Stat_t // what was there before
 	locks  *os.File     // holds the locks on what was there before
@@ -223,7 +224,7 @@ func empty(f *File) error { return unix.Ftruncate(int(f.file.Fd()), 0) }
 
 // close closes what is open. What that says is no concern of anybody's: see flush.
 func (f *File) close() {
-	for _, c := range []*os.File{f.file, f.locks, f.asideFile, f.dir} {
+	for _, c := range []*os.File{f.file, f.inUse, f.locks, f.asideFile, f.dir} {
 		if c != nil {
 			c.Close()
 		}

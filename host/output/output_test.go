@@ -457,6 +457,23 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	}
 }
 
+// A worker is not gone at once when its host is killed. What it writes is a leftover
+// from then on.
+func TestLeftoverThatIsOpenIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "out")
+	killed := mustCreate(t, name, Options{})
+	worker, err := unix.Dup(int(killed.File().Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(worker)
+	killed.close() // as the kernel does
+	if got, want := list(t, dir), mustCreate(t, name, Options{}).temp; got != killed.temp || list(t, dir) != want {
+		t.Errorf("there was %s, and is %s, want %s", got, list(t, dir), want)
+	}
+}
+
 func TestLongName(t *testing.T) {
 	name := filepath.Join(t.TempDir(), strings.Repeat("n", 255))
 	f := mustCreate(t, name, Options{})

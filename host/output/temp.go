@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"instar/host/localfile"
 )
 
 const (
@@ -20,33 +22,46 @@ func tempPrefix(base string) string {
 	return "." + base[:min(len(base), maxName-1-len(tempMark)-tempRandom)] + tempMark
 }
 
-// openTemp makes a temporary file beside p.base, and removes those that killed
-// runs left there. A lock (flock), which lasts until this process and its
-// worker have gone, says that it is in use.
-func openTemp(p place, mode uint32) (*os.File, string, error) {
-	prefix := tempPrefix(p.base)
-	removeLeftovers(p, prefix)
+// openTemp has f be a temporary file beside its name, and removes those that killed
+// runs left there. A lock (flock), which lasts until this process has gone, says
+// that it is in use.
+func (f *File) openTemp(mode uint32) error {
+	prefix := tempPrefix(f.base)
+	removeLeftovers(f.place, prefix)
 	for range 100 {
 		name := prefix + tempEnd()
-		f, err := p.open(name, mode)
+		temp, err := f.open(name, mode)
 		if errors.Is(err, unix.EEXIST) {
 			continue
 		}
 		if err != nil {
-			return nil, "", err
+			return err
 		}
+		inUse := ownDescription(temp)
 		// Another run may have taken the file for a leftover before it was
 		// locked. Where there are no locks, nobody removes anything.
-		err = lockTemp(f)
-		if !errors.Is(err, unix.EWOULDBLOCK) && isNamed(p, name, f) {
-			return f, name, nil
+		err = lockTemp(inUse)
+		if !errors.Is(err, unix.EWOULDBLOCK) && isNamed(f.place, name, temp) {
+			f.file, f.temp, f.inUse = temp, name, inUse
+			return nil
 		}
 		if err == nil { // it is ours, although its name may not be to be told
-			unix.Unlinkat(p.fd(), name, 0)
+			unix.Unlinkat(f.fd(), name, 0)
 		}
-		f.Close()
+		temp.Close()
+		inUse.Close()
 	}
-	return nil, "", unix.EEXIST
+	return unix.EEXIST
+}
+
+// ownDescription opens f once more, for a lock that ends with this process: a worker
+// has the description that f stands for as well, and is not gone at once when this
+// process is killed. Where it cannot be, it is f.
+func ownDescription(f *os.File) *os.File {
+	if own, err := localfile.Reopen(f, unix.O_RDONLY); err == nil {
+		return own
+	}
+	return f
 }
 
 func tempEnd() string { return strings.ToLower(rand.Text()[:tempRandom]) }

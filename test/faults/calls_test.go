@@ -19,6 +19,7 @@ type fault struct {
 	// first is the number of the first call that fails: those before it are the
 	// Go runtime's, which ends with the program if they do.
 	first int
+	times int    // how often at most, in turn, when all faults are tried; 0 is 5
 	walls string // behind which it can happen to the path of the data; "" is all
 }
 
@@ -63,6 +64,22 @@ var faults = []fault{
 	{call: "newfstatat", errno: "EIO", walls: "jail"},
 	{call: "fchmod", errno: "EIO", walls: "jail"},
 	{call: "fchown", errno: "EPERM", walls: "jail"},
+	{call: "statx", errno: "EIO"},
+	{call: "readlinkat", errno: "EIO", walls: "jail"},
+	{call: "getdents64", errno: "EIO", walls: "jail"},
+	{call: "close", errno: "EIO", times: 30, walls: "none jail"},
+	{call: "sync_file_range", errno: "EIO", walls: "kvm"},
+	{call: "pipe2", errno: "EMFILE", walls: "jail"},
+	{call: "dup3", errno: "EBUSY", walls: "jail"},
+	{call: "close_range", errno: "ENOMEM", walls: "jail"},
+	{call: "pidfd_open", errno: "EMFILE", walls: "jail"},
+	{call: "waitid", errno: "EINTR", walls: "jail"},
+	{call: "mount", errno: "EPERM", walls: "jail"},
+	{call: "pivot_root", errno: "EINVAL", walls: "jail"},
+	{call: "capset", errno: "EPERM", walls: "jail"},
+	{call: "landlock_create_ruleset", errno: "EOPNOTSUPP", walls: "jail kvm"},
+	{call: "landlock_restrict_self", errno: "EPERM", walls: "jail kvm"},
+	{call: "seccomp", errno: "EINVAL", walls: "jail kvm"},
 	{call: "socketpair", errno: "EMFILE", fatal: true, walls: "none"},
 	{call: "sendmsg", errno: "EIO", walls: "none jail kvm"},
 	{call: "recvmsg", errno: "EIO", walls: "none jail kvm"},
@@ -103,7 +120,11 @@ func TestCallsFail(t *testing.T) {
 					t.Parallel()
 					d := newFixture(t)
 					for _, command := range commands {
-						for n := max(f.first, 1); n < max(f.first, 1)+occurrences; n++ {
+						first, times := max(f.first, 1), occurrences
+						if complete() && f.times > 0 {
+							times = f.times
+						}
+						for n := first; n < first+times; n++ {
 							hit, ok := d.inject(t, f, n, command, wall)
 							runs.Add(1)
 							if hit {
