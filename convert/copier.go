@@ -98,7 +98,7 @@ func (c *copier) prepare(p *piece) error {
 	}
 	p.runs = []run{{end: p.length}}
 	if !c.dense && !(c.asIs() && p.whole(disk.Data)) {
-		p.runs = carve(findZeros(p.content, p.off, c.block, c.sparse), c.holes(p))
+		p.runs = c.zeros(p)
 	}
 	if c.compressor == nil {
 		return nil

@@ -2,6 +2,7 @@ package convert_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"instar/convert"
@@ -47,6 +48,7 @@ func TestHolesAreLeftOutHoweverShort(t *testing.T) {
 		{"less than a unit", []part{{disk.Data, 512, 1}, {disk.Zero, 2*unit - 1024, 0}, {disk.Data, 512, 1}}, false, "ss"},
 		{"at the end", []part{{disk.Data, 512, 1}, {disk.Zero, unit, 0}}, false, "s0"},
 		{"zeros that are stored", []part{{disk.Data, 512, 1}, {disk.Data, unit * 2, 0}, {disk.Data, 512, 1}}, false, "sss"},
+		{"zeros that are stored, from a hole to where a block ends", []part{{disk.Data, 512, 1}, {disk.Zero, 1<<20 - 2*unit - 512, 0}, {disk.Data, 2 * unit, 0}, {disk.Data, unit, 1}}, false, "s" + strings.Repeat("0", 1<<20/unit-1) + "s"},
 		{"what is below", []part{{disk.Data, 512, 1}, {disk.Unallocated, 3 * unit, 0}, {disk.Data, 512, 1}}, true, "s--s"},
 	} {
 		f := &fake{parts: test.parts}

@@ -39,11 +39,9 @@ func findZeros(content []byte, off, block, sparse int64) []run {
 	return runs
 }
 
-// carve has holes, which are in order, be runs of zeros.
-func carve(runs, holes []run) []run {
-	if len(holes) == 0 {
-		return runs
-	}
+// zeros splits the content of a piece as findZeros does, what is between known
+// holes each by itself, as qemu-img reads it.
+func (c *copier) zeros(p *piece) []run {
 	var list []run
 	add := func(r run) {
 		if k := len(list) - 1; k >= 0 && list[k].zero == r.zero {
@@ -52,21 +50,13 @@ func carve(runs, holes []run) []run {
 			list = append(list, r)
 		}
 	}
-	for _, r := range runs {
-		for at := r.start; at < r.end; {
-			for len(holes) > 0 && holes[0].end <= at {
-				holes = holes[1:]
-			}
-			part := run{at, r.end, r.zero}
-			switch {
-			case len(holes) == 0 || holes[0].start >= r.end:
-			case holes[0].start > at:
-				part.end = holes[0].start
-			default:
-				part.end, part.zero = min(holes[0].end, r.end), true
-			}
-			add(part)
-			at = part.end
+	at := int64(0)
+	for _, hole := range append(c.holes(p), run{p.length, p.length, true}) {
+		for _, r := range findZeros(p.content[at:hole.start], p.off+at, c.block, c.sparse) {
+			add(run{at + r.start, at + r.end, r.zero})
+		}
+		if at = hole.end; hole.start < hole.end {
+			add(hole)
 		}
 	}
 	return list
