@@ -87,6 +87,8 @@ func (c trial) exact() bool {
 		return false
 	case c.sets("cluster_size=512"), c.sets("cluster_size=1k"), c.sets("extended_l2"):
 		return false
+	case c.readsClusters() && (c.option("-S") == "64k" || c.option("-S") == "1M"):
+		return false
 	default:
 		return true
 	}
@@ -102,8 +104,11 @@ func (c trial) hasSmallClusters() bool {
 // readsClusters reports whether there are inputs that qemu-img reads cluster by
 // cluster, however many of them lie in a row.
 func (c trial) readsClusters() bool {
-	setup := c.String()
-	return strings.Contains(setup, "convert -c") || strings.Contains(setup, "create -q -f vmdk") || strings.Contains(setup, "create -f vmdk")
+	return slices.ContainsFunc(c.setup, func(args []string) bool {
+		line := quote(args)
+		return strings.Contains(line, "convert -c") || strings.Contains(line, "write -c") ||
+			args[1] == "create" && (strings.Contains(line, "-f vmdk") || strings.Contains(line, "-f qcow "))
+	})
 }
 
 // prepare makes the folders of the two programs and returns whether the
@@ -303,7 +308,11 @@ func (c trial) instead() []string {
 	}
 	if c.intoStream() != nil {
 		drop("-n", 1)
-		line = append([]string{line[0], "-o", "subformat=streamOptimized"}, line[1:]...)
+		drop("--target-is-zero", 1)
+		drop("--target-image-opts", 1)
+		drop("-O", 2)
+		line = append([]string{line[0], "-O", "vmdk", "-o", "subformat=streamOptimized"}, line[1:]...)
+		line[len(line)-1] = "out"
 	}
 	if slices.Equal(line, c.line) {
 		return nil
