@@ -35,7 +35,7 @@ func verify(image disk.Image) string {
 
 // verifyImage looks at the tables of an image, or of a snapshot.
 func verifyImage(image disk.Image) error {
-	if err := verifyRuns(image, image.Info().ClusterSize); err != nil {
+	if err := verifyRuns(image); err != nil {
 		return err
 	}
 	if c, ok := image.(disk.Checker); ok {
@@ -44,14 +44,10 @@ func verifyImage(image disk.Image) error {
 	return nil
 }
 
-// verifyRuns lists the runs of an image. What is stored must be there, but for
-// the end of the last unit of allocation.
-func verifyRuns(image disk.Image, unit int64) error {
-	var (
-		in  disk.File
-		end int64
-	)
-	unit = max(unit, disk.SectorSize)
+// verifyRuns lists the runs of an image. What is stored must be there.
+func verifyRuns(image disk.Image) error {
+	var in disk.File
+	var size int64
 	for off := int64(0); off < image.Size(); {
 		e, err := image.Extent(off, image.Size()-off)
 		var missing *disk.MissingReferenceError
@@ -63,13 +59,12 @@ func verifyRuns(image disk.Image, unit int64) error {
 		}
 		if e.Kind == disk.Data {
 			if e.File != in {
-				size, err := e.File.Size()
-				if err != nil {
+				if size, err = e.File.Size(); err != nil {
 					return err
 				}
-				in, end = e.File, (size+unit-1)/unit*unit
+				in = e.File
 			}
-			if e.Offset > end-e.Length {
+			if e.Offset > size-e.Length {
 				return fmt.Errorf("what is stored at offset %#x with length %#x reaches beyond the end of the file", e.Offset, e.Length)
 			}
 		}

@@ -125,3 +125,22 @@ func (i *image) Info() *disk.Info { return &i.info }
 func (i *image) Size() int64 { return i.Map.Size }
 
 func (i *image) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
+
+// Check is [disk.Checker]'s: of the tables, the last of which a file may end in to
+// be read.
+func (i *image) Check() error {
+	if err := disk.CheckWithin(formatName, i.File, "L1 table", int64(i.l1), i.tableBytes()); err != nil {
+		return err
+	}
+	span := i.entries() * i.Block // of one L2 table
+	for n := range (i.Size() + span - 1) / span {
+		l2, err := i.entry(i.l1, n)
+		if err == nil && l2 != 0 {
+			err = disk.CheckWithin(formatName, i.File, "L2 table", int64(l2), i.tableBytes())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -217,7 +217,7 @@ func (l *logReader) replay(entries []logEntry) (disk.File, error) {
 	if head.flushed > uint64(max(size, 0)) || head.last > math.MaxInt64 {
 		return nil, disk.Corruptf(formatName, "VHDX file of %d bytes has been truncated: its log expects %d", size, head.flushed)
 	}
-	r := &replayed{File: l.file, size: max(size, int64(head.last)), pages: map[int64][]byte{}}
+	r := &replayed{File: l.file, stored: size, size: max(size, int64(head.last)), pages: map[int64][]byte{}}
 	l.effort = maxEffort * l.length
 	for _, e := range entries {
 		_, ok, err := l.entry(e.at)
@@ -257,9 +257,10 @@ func (l *logReader) apply(r *replayed, e logEntry) error {
 // logUnit bytes, and below these, runs of zeros.
 type replayed struct {
 	disk.File
-	size  int64
-	pages map[int64][]byte
-	zeros []region
+	stored int64 // length of File
+	size   int64
+	pages  map[int64][]byte
+	zeros  []region
 }
 
 func (r *replayed) Size() (int64, error) { return r.size, nil }
@@ -300,8 +301,12 @@ func (r *replayed) ReadAt(p []byte, off int64) (int, error) {
 	})
 }
 
-// changes reports whether anything in [start, end) is not as in the file.
+// changes reports whether anything in [start, end) is not as in the file, or not
+// in it.
 func (r *replayed) changes(start, end int64) bool {
+	if end > r.stored && end <= r.size {
+		return true
+	}
 	for _, z := range r.zeros {
 		if z.start < end && start < z.end {
 			return true

@@ -99,6 +99,9 @@ func (i *sparse) Check() error {
 	if !i.sealed {
 		return disk.Corruptf(formatName, "the checksum of the dynamic disk header is wrong")
 	}
+	if err := disk.CheckWithin(formatName, i.File, "footer", i.fileSize-footerSize, footerSize); err != nil {
+		return err
+	}
 	var p [footerSize]byte
 	if err := readLast(i.File, p[:]); err != nil {
 		return err

@@ -455,6 +455,7 @@ func TestCheck(t *testing.T) {
 		"version of header":   func(p []byte) []byte { p[512+25]++; return p },
 		"footer at the end":   func(p []byte) []byte { p[len(p)-512]++; return p },
 		"checksum at the end": func(p []byte) []byte { p[len(p)-1]++; return p },
+		"one byte less":       func(p []byte) []byte { return p[:len(p)-1] },
 		"no footer":           func(p []byte) []byte { return p[:len(p)-512] },
 	} {
 		err := mustOpen(t, damage(bytes.Clone(sound))).(disk.Checker).Check()
