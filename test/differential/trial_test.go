@@ -156,7 +156,7 @@ func (c trial) setUp(t *testing.T, dir string) bool {
 		t.Fatal(err)
 	}
 	for _, args := range c.setup {
-		r := program.Run(t, dir, nil, args[0], args[1:]...)
+		r := runQemu(t, dir, args[0], args[1:])
 		taken := strings.Contains(r.Stdout+r.Stderr, "write failed: Input/output error") // a cluster that is there is not compressed
 		if r.Code != 0 && (args[0] != "qemu-io" || !taken) {
 			return false
@@ -245,12 +245,18 @@ func (c trial) compare(t *testing.T, theirs, ours string, env []string) verdict 
 	return c.compareOutputs(t, theirs, ours)
 }
 
-// runQemuImg runs qemu-img, again if it failed by chance.
+// runQemuImg runs qemu-img.
 func runQemuImg(t *testing.T, dir string, line []string) program.Result {
 	t.Helper()
-	r := program.Run(t, dir, nil, testutil.QemuImg(t), line...)
+	return runQemu(t, dir, testutil.QemuImg(t), line)
+}
+
+// runQemu runs a program of QEMU, again if it failed by chance.
+func runQemu(t *testing.T, dir, name string, args []string) program.Result {
+	t.Helper()
+	r := program.Run(t, dir, nil, name, args...)
 	for try := 1; r.Code != 0 && try < testutil.MaxTries && testutil.Unlucky(r.Stderr); try++ {
-		r = program.Run(t, dir, nil, testutil.QemuImg(t), line...)
+		r = program.Run(t, dir, nil, name, args...)
 	}
 	return r
 }
