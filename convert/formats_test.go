@@ -115,6 +115,9 @@ func same(got, want []byte) error {
 	if len(got) < len(want) {
 		return fmt.Errorf("%d bytes, want %d", len(got), len(want))
 	}
+	if bytes.Equal(got[:len(want)], want) && len(bytes.Trim(got[len(want):], "\x00")) == 0 {
+		return nil // at once: with the race detector, each look at a byte costs
+	}
 	for i := range got {
 		b := byte(0)
 		if i < len(want) {
