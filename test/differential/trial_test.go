@@ -83,7 +83,7 @@ func (c trial) exact() bool {
 	case format == "raw":
 		return true
 	case (format == "qed" || format == "parallels") && (c.sets("cluster_size=4k") || c.hasSmallClusters()),
-		format == "qed" && (c.line[0] == "dd" || c.option("-S") == "0" || c.readsClusters()):
+		format == "qed" && (c.line[0] == "dd" || c.option("-S") == "0" || c.readsClusters() || c.endsWithin()):
 		return false
 	case c.sets("cluster_size=512"), c.sets("cluster_size=1k"), c.sets("extended_l2"):
 		return false
@@ -108,6 +108,15 @@ func (c trial) readsClusters() bool {
 		line := quote(args)
 		return strings.Contains(line, "convert -c") || strings.Contains(line, "write -c") ||
 			args[1] == "create" && (strings.Contains(line, "-f vmdk") || strings.Contains(line, "-f qcow "))
+	})
+}
+
+// endsWithin reports whether there are inputs that end within a cluster, which
+// qemu-img reads by itself.
+func (c trial) endsWithin() bool {
+	return slices.ContainsFunc(c.setup, func(args []string) bool {
+		size, _ := strconv.ParseInt(args[len(args)-1], 10, 64)
+		return args[1] == "create" && size%(64*kib) != 0 && !strings.Contains(quote(args), "-f raw")
 	})
 }
 
