@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"instar/disk"
+	"instar/job"
 )
 
 // verify returns what is wrong with the tables of an image and of its internal
@@ -44,8 +45,10 @@ func verifyImage(image disk.Image) error {
 	return nil
 }
 
-// verifyRuns lists the runs of an image. What is stored must be there.
+// verifyRuns lists the runs of an image. What is stored must be there; a raw one is
+// all that its file has, up to the end of a sector.
 func verifyRuns(image disk.Image) error {
+	raw := image.Info().Format == string(job.Raw)
 	var in disk.File
 	var size int64
 	for off := int64(0); off < image.Size(); {
@@ -57,7 +60,7 @@ func verifyRuns(image disk.Image) error {
 		case err != nil:
 			return err
 		}
-		if e.Kind == disk.Data {
+		if e.Kind == disk.Data && !raw {
 			if e.File != in {
 				if size, err = e.File.Size(); err != nil {
 					return err

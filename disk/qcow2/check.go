@@ -2,37 +2,21 @@ package qcow2
 
 import (
 	"encoding/binary"
+	"math"
 
 	"instar/disk"
 )
 
-// Check is [disk.Checker]'s: of the tables, those of reference counts and of
-// snapshots included, and of clusters that are compressed or encrypted.
+// Check is [disk.Checker]'s: of the tables, those of reference counts, snapshots
+// and bitmaps included, and of clusters that are compressed or encrypted.
 func (i *image) Check() error {
-	snapshots := tableReader{image: i, off: int64(i.snapshotsOffset)}
-	for n := range i.header.snapshots {
-		if _, err := snapshots.next(n); err != nil {
+	if !i.shelved {
+		if err := i.checkShared(); err != nil {
 			return err
 		}
 	}
-	for _, t := range []struct {
-		name   string
-		off, n int64
-	}{
-		{"refcount table", int64(i.reftableOffset), int64(i.reftableClusters) * i.clusterSize},
-		{"L1 table", int64(i.l1Offset), int64(i.l1Entries) * 8},
-		{"snapshot table", int64(i.snapshotsOffset), snapshots.off - int64(i.snapshotsOffset)},
-		{"bitmap directory", int64(i.bitmaps.offset), int64(i.bitmaps.size)},
-	} {
-		if t.n == 0 {
-			continue
-		}
-		if t.off < i.clusterSize {
-			return disk.Corruptf(formatName, "the %s is where the header is", t.name)
-		}
-		if err := disk.CheckWithin(formatName, i.file, t.name, t.off, t.n); err != nil {
-			return err
-		}
+	if err := i.checkPlace("L1 table", int64(i.l1Offset), int64(i.l1Entries)*8); err != nil {
+		return err
 	}
 	if err := i.checkL2Tables(); err != nil {
 		return err
@@ -46,6 +30,68 @@ func (i *image) Check() error {
 			return err
 		}
 		off = e.End()
+	}
+	return nil
+}
+
+// checkShared checks the tables that the active state and snapshots share.
+func (i *image) checkShared() error {
+	if err := i.checkRefcounts(); err != nil {
+		return err
+	}
+	snapshots := tableReader{image: i, off: int64(i.snapshotsOffset)}
+	for n := range i.header.snapshots {
+		if _, err := snapshots.next(n); err != nil {
+			return err
+		}
+	}
+	if err := i.checkPlace("snapshot table", int64(i.snapshotsOffset), snapshots.off-int64(i.snapshotsOffset)); err != nil {
+		return err
+	}
+	if err := i.checkPlace("bitmap directory", int64(i.bitmaps.offset), int64(i.bitmaps.size)); err != nil {
+		return err
+	}
+	return i.eachBitmap(func(p []byte) error {
+		off, entries := binary.BigEndian.Uint64(p), binary.BigEndian.Uint32(p[8:])
+		return i.checkPlace("table of a bitmap", int64(off), int64(entries)*8)
+	})
+}
+
+// checkPlace checks that a table of n bytes is where it can be.
+func (i *image) checkPlace(name string, off, n int64) error {
+	switch {
+	case n == 0:
+		return nil
+	case off < i.clusterSize:
+		return disk.Corruptf(formatName, "the %s is where the header is", name)
+	}
+	return disk.CheckWithin(formatName, i.file, name, off, n)
+}
+
+// checkRefcounts checks where the tables of reference counts are.
+func (i *image) checkRefcounts() error {
+	n := int64(i.reftableClusters) * i.clusterSize
+	if err := i.checkPlace("refcount table", int64(i.reftableOffset), n); err != nil {
+		return err
+	}
+	for done := int64(0); done < n; {
+		blocks, err := i.tables.View(int64(i.reftableOffset)+done, n-done)
+		if err != nil {
+			return err
+		}
+		done += int64(len(blocks))
+		for ; len(blocks) > 0; blocks = blocks[8:] {
+			off := binary.BigEndian.Uint64(blocks)
+			switch {
+			case off == 0:
+				continue
+			case off%uint64(i.clusterSize) != 0 || off > math.MaxInt64:
+				return disk.Corruptf(formatName, "the refcount block at offset %#x is not where a cluster is", off)
+			}
+			if err := i.checkPlace("refcount block", int64(off), i.clusterSize); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

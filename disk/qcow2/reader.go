@@ -24,6 +24,7 @@ type image struct {
 	cipher   *cipher // nil when clusters are not encrypted, or cannot be decrypted
 	noCipher error   // why no passphrase would do
 	states   []state // of the snapshots
+	shelved  bool    // it is one of them: the tables of the file are checked with the active state
 }
 
 func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {

@@ -124,7 +124,7 @@ func (i *image) show(s state) error {
 // Snapshot is [disk.Snapshotted]'s.
 func (i *image) Snapshot(index int) (disk.Image, error) {
 	s, h := *i, *i.header
-	s.header = &h
+	s.header, s.shelved = &h, true
 	if err := s.show(i.states[index]); err != nil {
 		return nil, err
 	}
