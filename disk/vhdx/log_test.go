@@ -182,6 +182,19 @@ func TestReplayed(t *testing.T) {
 	}
 }
 
+// Where the log makes the file longer, there is nothing in the file to be copied.
+func TestExtentBehindTheFile(t *testing.T) {
+	bat := make([]byte, logUnit)
+	binary.LittleEndian.PutUint64(bat, present(5))
+	e := entry(5, 0, zeroDiskSize, change{at: batAt, page: bat})
+	binary.LittleEndian.PutUint64(e[56:], dataAt+2<<20)
+	seal(e)
+	x, err := mustOpen(t, zeroDisk(e).image()).Extent(0, 1<<20)
+	if err != nil || x.Kind != disk.Encoded || x.Length != 1<<20 {
+		t.Errorf("%+v, %v", x, err)
+	}
+}
+
 // Content that the log does not change is where it was, so that it can be
 // copied from there.
 func TestExtentsOfReplayed(t *testing.T) {
