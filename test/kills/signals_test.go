@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,6 +19,9 @@ import (
 
 // A signal ends a run wherever it is, with what has to be undone undone.
 func TestSignals(t *testing.T) {
+	hup := make(chan os.Signal, 1) // which nohup has ignored, here and in what is started
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	p := newPlace(t, jobs[0])
 	fifo := filepath.Join(p.dir, "fifo.raw")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
