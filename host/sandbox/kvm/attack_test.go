@@ -192,7 +192,10 @@ func TestHangs(t *testing.T) {
 // TestGiveBack shows that memory which the guest's garbage collector gives
 // back is the guest's again, and reads as zeros.
 func TestGiveBack(t *testing.T) {
-	v := ready(t, kvm.Config{Memory: 192 << 20})
+	// Enough for four times 64 MiB: Go begins its heap at a random place, and
+	// small objects at the start of a piece that was freed can keep the next
+	// piece from going there.
+	v := ready(t, kvm.Config{Memory: 384 << 20})
 	before := resident(t, v)
 	if got := v.ask("give back"); got != "done" {
 		r := v.end()
