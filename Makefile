@@ -68,8 +68,8 @@ race: programs ## run the tests of PACKAGES, but for SKIP, with the race detecto
 race-some: ## race some: what runs at a time, without what takes minutes
 	@$(MAKE) --no-print-directory race PACKAGES='$(RACED)' SKIP='$(SLOW)'
 
-man: build ## write the manual pages to ./man
-	./instar man man
+man: ## write the manual pages to ./man
+	go run ./cmd/manpages man '$(VERSION)'
 
 emulated: ## run the KVM wall on an emulated processor with real AMD-V semantics
 	@sh test/programs qemu-system-x86_64:qemu-system-x86

@@ -225,10 +225,16 @@ operating system or in a locked-in process.`,
 	})
 	root.Flags().SortFlags = false
 	root.Flags().BoolP("version", "V", false, "print the version")
-	root.AddCommand(p.ddCommand(), p.convertCommand(), p.compareCommand(), p.createCommand(), p.infoCommand(), p.doctorCommand(), p.versionCommand(), p.manCommand())
+	root.AddCommand(p.ddCommand(), p.convertCommand(), p.compareCommand(), p.createCommand(), p.infoCommand(), p.doctorCommand(), p.versionCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root
+}
+
+// Commands returns the command tree as it is when the program is started by
+// that name, for whoever writes about it.
+func Commands(name, version string) *cobra.Command {
+	return (&program{name: name, version: version, getenv: os.Getenv, stdout: &results{w: io.Discard}, stderr: io.Discard}).root()
 }
 
 // own has the options of a command read by parseOptions, and the command run

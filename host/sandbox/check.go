@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
+	"strings"
 
 	"instar/internal/safetext"
 	"instar/job"
@@ -21,7 +21,10 @@ const (
 	maxOptions    = 64
 )
 
-var formatName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+func isFormatName(s string) bool {
+	const rest = "abcdefghijklmnopqrstuvwxyz0123456789-"
+	return len(s) > 0 && len(s) <= 32 && 'a' <= s[0] && s[0] <= 'z' && strings.Trim(s, rest) == ""
+}
 
 // errHostile is what a worker's nonsense is reported as.
 var errHostile = errors.New("the worker gave an answer that makes no sense")
@@ -32,13 +35,13 @@ func hostile(format string, args ...any) error {
 
 // checkInspection refuses what no honest worker would say of an image.
 func checkInspection(i *job.Inspection) error {
-	if !formatName.MatchString(i.Format) {
+	if !isFormatName(i.Format) {
 		return hostile("format %q", safetext.Limit(i.Format, 40))
 	}
 	if i.VirtualSize < 0 || i.VirtualSize > math.MaxInt64-511 || i.VirtualSize%512 != 0 {
 		return hostile("virtual size %d", i.VirtualSize)
 	}
-	if i.Resembles != "" && !formatName.MatchString(i.Resembles) {
+	if i.Resembles != "" && !isFormatName(i.Resembles) {
 		return hostile("an image like format %q", safetext.Limit(i.Resembles, 40))
 	}
 	if len(i.Fault) > maxText {

@@ -42,9 +42,9 @@ func crashed(waitErr error, log string, memory int64) error {
 	}
 	status, _ := exit.Sys().(syscall.WaitStatus)
 	switch {
-	case !status.Signaled() && noMemory.MatchString(log):
+	case !status.Signaled() && matches(noMemory, log):
 		e.Why = fmt.Sprintf("needs more memory than its limit of %d MiB (see --memory)", memory>>20)
-	case !status.Signaled() && noThreads.MatchString(log):
+	case !status.Signaled() && matches(noThreads, log):
 		e.Why = "needs more threads than it may have"
 	case !status.Signaled():
 		e.Why = fmt.Sprintf("exited with code %d before it had answered", status.ExitStatus())
@@ -60,10 +60,12 @@ func crashed(waitErr error, log string, memory int64) error {
 
 // The Go runtime's last words when it was refused memory, or a thread: there is
 // no other sign of it. Who makes them up gains nothing by it.
-var (
-	noMemory  = regexp.MustCompile(`(?m)^fatal error: .*(out of memory|cannot allocate memory|cannot reserve|failed to reserve)`)
-	noThreads = regexp.MustCompile(`(?m)^runtime: failed to create new OS thread`)
+const (
+	noMemory  = `(?m)^fatal error: .*(out of memory|cannot allocate memory|cannot reserve|failed to reserve)`
+	noThreads = `(?m)^runtime: failed to create new OS thread`
 )
+
+func matches(pattern, log string) bool { return regexp.MustCompile(pattern).MatchString(log) }
 
 // reason returns err in one line as a note: what a worker that could not lock
 // itself in said is the best that there is.
