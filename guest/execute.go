@@ -174,22 +174,23 @@ const directWorkers = 8
 // target returns what is written to by a granted descriptor, and by another one
 // of the same file for direct I/O if that is not 0.
 func (s *server) target(id, direct int) (*target, error) {
-	fd, err := s.output(id)
+	own, err := s.output(id)
+	t := &target{fd: own.fd, direct: -1, reserves: own.reserves}
 	if err != nil || direct == 0 {
-		return &target{fd: fd, direct: -1}, err
+		return t, err
 	}
-	t := &target{fd: fd}
-	t.direct, err = s.output(direct)
+	other, err := s.output(direct)
+	t.direct = other.fd
 	return t, err
 }
 
-// output returns a descriptor that was granted for writing.
-func (s *server) output(id int) (int, error) {
+// output returns what was granted for writing under that number.
+func (s *server) output(id int) (grant, error) {
 	g, ok := s.grants[id]
 	if !ok || g.access != job.Write {
-		return -1, protocol("descriptor %d was not granted for writing", id)
+		return grant{fd: -1}, protocol("descriptor %d was not granted for writing", id)
 	}
-	return g.fd, nil
+	return g, nil
 }
 
 func options(o job.Output) disk.WriterOptions {

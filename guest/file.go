@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"instar/disk"
+	"instar/job"
 )
 
 // A file is a granted descriptor. It is used by system calls alone: package os
@@ -91,6 +92,8 @@ type target struct {
 	fd     int
 	direct int  // the same, open for direct I/O; -1 is none
 	keeps  bool // its length, as a device does
+	// reserves says that space is allocated before a long write.
+	reserves bool
 	// used is set from the first change on: a target that does not keep its
 	// length is handed out empty.
 	used atomic.Bool
@@ -101,6 +104,9 @@ func (t *target) WriteAt(p []byte, off int64) (int, error) {
 	fd := t.fd
 	if t.direct >= 0 && isAligned(p, off) {
 		fd = t.direct
+	} else if t.reserves && len(p) >= job.ReserveFrom {
+		// If there is no space, the write says so.
+		_ = unix.Fallocate(t.fd, unix.FALLOC_FL_KEEP_SIZE, off, int64(len(p)))
 	}
 	done := 0
 	for done < len(p) {

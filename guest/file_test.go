@@ -1,11 +1,15 @@
 package guest
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
+
+	"instar/job"
 )
 
 // Runs are told alike wherever they are asked for, in whatever order.
@@ -47,5 +51,48 @@ func TestDataRuns(t *testing.T) {
 		case err != nil || start != tc.start || end != tc.end:
 			t.Errorf("at %d: [%d, %d), %v; want [%d, %d)", tc.off, start, end, err, tc.start, tc.end)
 		}
+	}
+}
+
+// Space that is allocated ahead shows in nothing but the time that a write takes,
+// and one that there is none for is the write's to report.
+func TestWriteReserves(t *testing.T) {
+	const n = job.ReserveFrom + 1024
+	w, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	out := &target{fd: int(w.Fd()), direct: -1, reserves: true}
+	data := bytes.Repeat([]byte("reserved"), n/8)
+	for _, off := range []int64{0, 1 << 30} {
+		if got, err := out.WriteAt(data, off); got != n || err != nil {
+			t.Fatal(got, err)
+		}
+		if st, err := w.Stat(); err != nil || st.Size() != off+n {
+			t.Errorf("%d bytes, %v, after %d at %d", st.Size(), err, n, off)
+		}
+	}
+	st, err := w.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken := st.Sys().(*syscall.Stat_t).Blocks * 512; taken > 3*n {
+		t.Errorf("%d bytes take up %d", 2*n, taken)
+	}
+	got := make([]byte, n)
+	for _, off := range []int64{0, 1 << 30} {
+		if _, err := w.ReadAt(got, off); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("at %d: not what was written, %v", off, err)
+		}
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	out = &target{fd: int(full.Fd()), direct: -1, reserves: true}
+	if _, err := out.WriteAt(data, 0); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a full device: %v", err)
 	}
 }

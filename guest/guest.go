@@ -62,8 +62,9 @@ type server struct {
 }
 
 type grant struct {
-	fd     int
-	access job.Access
+	fd       int
+	access   job.Access
+	reserves bool
 }
 
 // handle carries one message out and returns the answer, if it is a job.
@@ -73,7 +74,7 @@ func (s *server) handle(m *job.Message, fd int) *job.Message {
 		if old, ok := s.grants[m.Grant.ID]; ok {
 			unix.Close(old.fd)
 		}
-		s.grants[m.Grant.ID] = grant{fd, m.Grant.Access}
+		s.grants[m.Grant.ID] = grant{fd, m.Grant.Access, m.Grant.Reserve}
 		return nil
 	case m.Revoke != nil:
 		if g, ok := s.grants[m.Revoke.ID]; ok {

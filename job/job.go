@@ -50,7 +50,14 @@ type Grant struct {
 	// Ceiling is the first offset in bytes that may not be written to; 0 for
 	// inputs.
 	Ceiling int64 `json:"ceiling,omitempty"`
+	// Reserve has whoever carries the writes out allocate space before a long
+	// one, from ReserveFrom on. It is the microVM's host that does, if there is
+	// one: the guest does not hear of it.
+	Reserve bool `json:"reserve,omitempty"`
 }
+
+// ReserveFrom is the length in bytes from which a write is worth a call more.
+const ReserveFrom = 1 << 20
 
 // Revoke takes a granted descriptor back: the guest closes it.
 type Revoke struct {

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"instar/host/localfile"
 	"instar/host/sandbox/kvm"
 	"instar/host/sandbox/seccomp"
 	"instar/job"
@@ -253,7 +254,8 @@ func (w *Worker) Grant(f *os.File, a job.Access, ceiling int64) (int, error) {
 		}
 	}
 	id := w.grants
-	err := w.conn.Send(&job.Message{Grant: &job.Grant{ID: id, Access: a, Ceiling: ceiling}}, int(f.Fd()))
+	grant := &job.Grant{ID: id, Access: a, Ceiling: ceiling, Reserve: a == job.Write && localfile.Reserves(f)}
+	err := w.conn.Send(&job.Message{Grant: grant}, int(f.Fd()))
 	if err != nil {
 		return 0, w.ended(err)
 	}

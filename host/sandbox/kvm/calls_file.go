@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"instar/job"
 	"instar/job/wall"
 )
 
@@ -48,6 +49,10 @@ func (g *guest) pwrite(r *request) (uint64, unix.Errno) {
 	r.thread.views = views
 	if errno != 0 {
 		return 0, errno
+	}
+	if n := min(r.args[2], maxTransfer); f.reserves && n >= job.ReserveFrom {
+		// If there is no space, the write says so.
+		_ = unix.Fallocate(f.fd, unix.FALLOC_FL_KEEP_SIZE, int64(r.args[3]), int64(n))
 	}
 	n, err := unix.Pwritev(f.fd, views, int64(r.args[3]))
 	if err != nil {

@@ -48,6 +48,7 @@ func (c *control) next(t *files) unix.Errno {
 			return errno
 		}
 		c.rights = number
+		m.Grant.Reserve = false // it is done here, which spares an exit each
 	}
 	if c.rest, err = job.Encode(m); err != nil {
 		return unix.EIO

@@ -3,8 +3,10 @@
 package kvm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -87,6 +89,41 @@ func TestReceive(t *testing.T) {
 	unix.Shutdown(f.host, unix.SHUT_RDWR)
 	if b, _, _, errno := f.receive(10, 0); len(b) != 0 || errno != 0 {
 		t.Errorf("at the end: %q, %v", b, errno)
+	}
+}
+
+// TestReceiveReserve has space allocated by the VMM before a long write: the guest
+// does not hear that it was asked for, and the ceiling holds.
+func TestReceiveReserve(t *testing.T) {
+	f := newFixture(t)
+	grant := &job.Grant{ID: 2, Access: job.Write, Ceiling: 2 * job.ReserveFrom, Reserve: true}
+	if err := job.NewConn(f.host).Send(&job.Message{Grant: grant}, int(f.out.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	frame, _, _, errno := f.receive(1000, rightsSize)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	if m, _, err := job.Decode(frame); err != nil || m.Grant == nil || m.Grant.Reserve {
+		t.Errorf("the guest hears %s, %v", frame, err)
+	}
+	const n = job.ReserveFrom
+	long := f.must(unix.SYS_MMAP, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, noFD)
+	f.poke(long, 1, 2, 3)
+	granted := uint64(outputNo + 1)
+	if got := f.must(unix.SYS_PWRITE64, granted, long, n, n); got != n {
+		t.Errorf("wrote %d", got)
+	}
+	if _, errno := f.call(unix.SYS_PWRITE64, granted, long, n, n+1); errno != unix.EFBIG {
+		t.Errorf("beyond the ceiling: %v", errno)
+	}
+	st, err := f.out.Stat()
+	if err != nil || st.Size() != 2*n || st.Sys().(*syscall.Stat_t).Blocks > n/512 {
+		t.Errorf("%d bytes, %d blocks, %v", st.Size(), st.Sys().(*syscall.Stat_t).Blocks, err)
+	}
+	b := make([]byte, 24)
+	if _, err := f.out.ReadAt(b, n); err != nil || !bytes.Equal(b, f.peek(long, 24)) {
+		t.Errorf("%x, %v", b, err)
 	}
 }
 

@@ -21,6 +21,8 @@ type file struct {
 	kind    wall.Kind
 	fd      int    // of the VMM; -1 if there is none
 	ceiling uint64 // for outputs, the first offset that may not be written to
+	// reserves says that space is allocated before a long write.
+	reserves bool
 
 	uses   int // calls that are using it, under files.mu
 	closed bool
@@ -64,6 +66,7 @@ func (t *files) grant(fd int, g *job.Grant) (int, unix.Errno) {
 	if g.Access == job.Write {
 		f.kind = wall.Output
 		f.ceiling = uint64(max(g.Ceiling, 0))
+		f.reserves = g.Reserve
 	}
 	number, errno := t.add(f)
 	if errno != 0 {
