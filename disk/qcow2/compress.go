@@ -58,8 +58,7 @@ func (c *compressor) Compress(dst, unit []byte, _ int64) ([]byte, error) {
 		unit = append(append(make([]byte, 0, c.clusterSize), unit...), make([]byte, short)...)
 	}
 	out, err := e.encode(dst, unit)
-	// The length is stored in sectors, with one bit less than a cluster's.
-	if err != nil || int64(len(out)-len(dst)) >= c.clusterSize-disk.SectorSize {
+	if err != nil || int64(len(out)-len(dst)) >= c.clusterSize {
 		return nil, err
 	}
 	return out, nil
@@ -83,7 +82,8 @@ type deflateEncoder struct{ *deflate.Encoder }
 func (e deflateEncoder) encode(dst, p []byte) ([]byte, error) { return e.Append(dst, p), nil }
 
 // PlaceCompressed puts n bytes right behind the last compressed cluster if it
-// can, else at the start of a cluster of the file.
+// can, else at the start of a cluster of the file. What is not compressed may
+// have come between: the cluster that the last one ends in has room all the same.
 func (c *compressor) PlaceCompressed(off, n int64) (int64, error) {
 	if err := c.load(off / c.span); err != nil {
 		return 0, err

@@ -273,7 +273,6 @@ func (w *writer) allocate(off, n int64, follows bool) (piece, error) {
 		}
 		got = count
 	}
-	w.tail = 0
 	for k := range got {
 		w.setEntry(off+k*w.clusterSize, entryCopied|uint64((at+k)*w.clusterSize))
 	}
@@ -311,7 +310,6 @@ func (w *writer) load(index int64) error {
 	if err != nil {
 		return err
 	}
-	w.tail = 0
 	w.index = index
 	w.table = make([]byte, w.clusterSize)
 	w.l1[index] = entryCopied | uint64(at*w.clusterSize)
