@@ -279,6 +279,14 @@ func (w *writer) autoclear() uint64 {
 	return f
 }
 
+// errNoRoom is qemu-img's text where the header does not fit into a cluster.
+var errNoRoom = errors.New("Could not update qcow2 header: No space left on device") //nolint:staticcheck // qemu-img's text
+
+// noBacking is qemu-img's text for a name that the header cannot have.
+func (w *writer) noBacking(why string) error {
+	return fmt.Errorf("Could not assign backing file '%s' with format '%s': %s", w.backingFile, w.backingFormat, why)
+}
+
 // encodeExtensions writes the header extensions into the header cluster p from
 // at on, and the backing file's name behind them.
 func (w *writer) encodeExtensions(p []byte, at int) error {
@@ -296,10 +304,10 @@ func (w *writer) encodeExtensions(p []byte, at int) error {
 		return true
 	}
 	if w.backingFormat != "" && !add(extensionBackingFormat, []byte(w.backingFormat)) {
-		return fmt.Errorf("Backing file name too long")
+		return w.noBacking("No space left on device")
 	}
 	if w.dataFile != "" && !add(extensionDataFile, []byte(w.dataFile)) {
-		return errors.New("Data file name too long") //nolint:staticcheck // as of the backing file
+		return errNoRoom
 	}
 	if w.cryptMethod == cryptLUKS {
 		add(extensionCrypto, w.encodeCryptExtension())
@@ -321,8 +329,11 @@ func (w *writer) encodeExtensions(p []byte, at int) error {
 	if w.backingFile == "" {
 		return nil
 	}
-	if at+len(w.backingFile) > len(p) || len(w.backingFile) > maxBackingName {
-		return fmt.Errorf("Backing file name too long")
+	switch {
+	case len(w.backingFile) > maxBackingName:
+		return w.noBacking("Invalid argument")
+	case at+len(w.backingFile) > len(p):
+		return w.noBacking("No space left on device")
 	}
 	be.PutUint64(p[8:], uint64(at))
 	be.PutUint32(p[16:], uint32(copy(p[at:], w.backingFile)))

@@ -110,6 +110,9 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	if err := w.beginDataFile(o); err != nil {
 		return nil, err
 	}
+	if _, err := w.encodeHeader(); err != nil { // names that there is no room for, before content comes
+		return nil, err
+	}
 	if err := w.beginTables(); err != nil {
 		return nil, err
 	}

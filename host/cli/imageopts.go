@@ -26,7 +26,21 @@ func (s *settings) imageFromOptions(given string) (image, error) {
 	if len(list) > 0 && list[0].Bare {
 		list[0] = keyval.Pair{Name: "file", Value: list[0].Name}
 	}
+	for k, kv := range list {
+		if kv.Bare && !keyval.AsksForHelp(list[k:k+1]) {
+			list[k] = kv.Boolean()
+			s.warnOfShort(kv, list[k])
+		}
+	}
 	return s.imageFromList(given, list)
+}
+
+// warnOfShort says, as qemu-img does, that an option has no value.
+func (s *settings) warnOfShort(short, whole keyval.Pair) {
+	if s.warn != nil {
+		s.warn(fmt.Sprintf("short-form boolean option '%s' deprecated\nPlease use %s=%s instead",
+			safetext.Escape(short.Name), safetext.Escape(whole.Name), whole.Value))
+	}
 }
 
 // imageFromList reads the options of an image, which messages call what is

@@ -32,7 +32,10 @@ func (s *secrets) Set(value string) error {
 		list[0] = keyval.Pair{Name: "qom-type", Value: list[0].Name}
 	}
 	properties := map[string]string{}
-	for _, kv := range list {
+	for k, kv := range list {
+		if kv.Bare && !keyval.AsksForHelp(list[k:k+1]) {
+			return fmt.Errorf("Expected '=' after parameter '%s'", safetext.Escape(kv.Name))
+		}
 		properties[kv.Name] = kv.Value
 	}
 	switch kind, given := properties["qom-type"]; {

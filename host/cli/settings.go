@@ -31,6 +31,7 @@ type settings struct {
 	imageOpts bool
 	secrets   secrets
 	unlock    passphraseFlags
+	warn      func(text string) // nil for nowhere
 }
 
 // wallValue is a flag that takes the name of a wall.
@@ -135,6 +136,7 @@ func (p *program) runner(s *settings) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.warn = func(text string) { p.say("warning: " + text) }
 	return &runner{program: p, settings: s, config: c, passphrase: passphrase}, nil
 }
 
