@@ -106,7 +106,7 @@ func (t *target) WriteAt(p []byte, off int64) (int, error) {
 		fd = t.direct
 	} else if t.reserves && len(p) >= job.ReserveFrom {
 		// If there is no space, the write says so.
-		_ = unix.Fallocate(t.fd, unix.FALLOC_FL_KEEP_SIZE, off, int64(len(p)))
+		_ = unix.Fallocate(t.fd, 0, off, int64(len(p)))
 	}
 	done := 0
 	for done < len(p) {

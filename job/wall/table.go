@@ -167,7 +167,6 @@ var Table = []Group{
 				{Index: 0, Name: "fd", Descriptor: Output},
 				{Index: 1, Name: "mode", OneOf: []Value{
 					{"0", 0},
-					{"FALLOC_FL_KEEP_SIZE", unix.FALLOC_FL_KEEP_SIZE},
 					{"FALLOC_FL_ZERO_RANGE", unix.FALLOC_FL_ZERO_RANGE},
 					{"FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE", unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE},
 				}},

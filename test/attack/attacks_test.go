@@ -47,6 +47,7 @@ var attacks = append(forbidden(), []attack{
 	{"poison memory", call(unix.SYS_MADVISE, program, 4096, unix.MADV_HWPOISON), expect(killed)},
 	{"set a position", call(unix.SYS_LSEEK, input, 0, unix.SEEK_SET), expect(killed)},
 	{"punch a hole and set the length", call(unix.SYS_FALLOCATE, output, unix.FALLOC_FL_PUNCH_HOLE, 0, 4096), expect(killed)},
+	{"allocate and keep the length, which has no limit", call(unix.SYS_FALLOCATE, output, unix.FALLOC_FL_KEEP_SIZE, ceiling, 4096), expect(killed)},
 	{"collapse a range", call(unix.SYS_FALLOCATE, output, unix.FALLOC_FL_COLLAPSE_RANGE, 0, 4096), expect(killed)},
 	{"copy with flags", call(unix.SYS_COPY_FILE_RANGE, input, 0, output, 0, 1, 1), expect(killed)},
 	{"process clock", call(unix.SYS_CLOCK_GETTIME, unix.CLOCK_PROCESS_CPUTIME_ID, buffer), expect(killed)},

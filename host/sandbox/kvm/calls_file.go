@@ -52,7 +52,7 @@ func (g *guest) pwrite(r *request) (uint64, unix.Errno) {
 	}
 	if n := min(r.args[2], maxTransfer); f.reserves && n >= job.ReserveFrom {
 		// If there is no space, the write says so.
-		_ = unix.Fallocate(f.fd, unix.FALLOC_FL_KEEP_SIZE, int64(r.args[3]), int64(n))
+		_ = unix.Fallocate(f.fd, 0, int64(r.args[3]), int64(n))
 	}
 	n, err := unix.Pwritev(f.fd, views, int64(r.args[3]))
 	if err != nil {
