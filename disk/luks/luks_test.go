@@ -278,7 +278,7 @@ func TestNothingIsStoredInWhatIsOnlyCreated(t *testing.T) {
 		{true, "off", nil, 0},
 		{true, "full", nil, size},
 		{false, "off", errors.ErrUnsupported, 0}, // so that encrypted zeros are written
-		{false, "full", errors.ErrUnsupported, 0},
+		{false, "full", errors.ErrUnsupported, size},
 	} {
 		target := &zeroed{}
 		w, err := luks.Format.Create(target, size, disk.WriterOptions{

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"instar/disk"
+	"instar/disk/internal/lay"
 	"instar/disk/internal/luks"
 )
 
@@ -20,7 +21,7 @@ type writer struct {
 	// existing says that what is not written is not zeros.
 	existing bool
 	blank    bool // nothing is copied into it
-	allocate bool // it takes all of its space all the same
+	allocate bool // it is to take all of its space all the same
 }
 
 // create begins a container of version 1.
@@ -56,10 +57,19 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 			return nil, err
 		}
 	}
-	preallocation := o.Values["preallocation"]
+	mode := o.Values["preallocation"]
+	allocate := mode == "falloc" || mode == "full"
+	if allocate && !o.Existing && size > 0 {
+		switch err := lay.Preallocate(t, mode, int64(len(header)), size); {
+		case err == nil:
+			allocate = false
+		case !errors.Is(err, errors.ErrUnsupported):
+			return nil, err
+		}
+	}
 	return &writer{
 		Volume: volume, target: t, payload: int64(len(header)), header: header, existing: o.Existing,
-		blank: o.Blank, allocate: preallocation == "falloc" || preallocation == "full",
+		blank: o.Blank, allocate: allocate,
 	}, nil
 }
 

@@ -2,8 +2,10 @@ package qcow2
 
 import (
 	"errors"
+	"fmt"
 
 	"instar/disk"
+	"instar/disk/internal/lay"
 )
 
 // A preallocation is the layout of an image all of whose clusters have a place
@@ -44,7 +46,15 @@ func (w *writer) preallocate() error {
 	w.ahead.data = at * w.clusterSize
 	w.reach((at + n) * w.clusterSize)
 	if !w.dense && n > 0 {
-		return zero(w.target, w.ahead.data, n*w.clusterSize)
+		return w.allocateZeros("Could not resize image: Failed to resize underlying file: ", w.target, w.ahead.data, n*w.clusterSize)
+	}
+	return nil
+}
+
+// allocateZeros has zeros stored, and puts what did not work before the error.
+func (w *writer) allocateZeros(what string, t disk.Target, at, n int64) error {
+	if err := lay.NotPreallocated(w.preallocation, zero(t, at, n)); err != nil {
+		return fmt.Errorf("%s%w", what, err)
 	}
 	return nil
 }

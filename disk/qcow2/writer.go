@@ -166,7 +166,7 @@ func (w *writer) beginDataFile(o disk.WriterOptions) error {
 		return err
 	}
 	if w.size > 0 && !w.dense && (w.preallocation == "falloc" || w.preallocation == "full") {
-		return zero(w.data, 0, w.size)
+		return w.allocateZeros("Could not resize image: ", w.data, 0, w.size)
 	}
 	return nil
 }

@@ -13,37 +13,49 @@ const unit = 4096
 
 // A writer has nothing to lay out: content goes where it is.
 type writer struct {
-	target   disk.Target
-	allocate bool // zeros take space
-	zeroed   bool // what is not written reads as zeros
+	target    disk.Target
+	allocate  bool // zeros take space
+	allocated bool // all of it is, and reads as zeros
+	zeroed    bool // what is not written reads as zeros
 }
 
 func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
 	if o.Compress {
 		return nil, disk.Unsupportedf("raw", "Compression not supported for this file format")
 	}
-	allocate, err := preallocates(o.Values)
+	mode, err := preallocation(o.Values)
 	if err != nil {
 		return nil, err
 	}
-	if !o.Existing {
-		if err := t.Truncate(size); err != nil {
+	w := &writer{target: t, allocate: mode != "off" || o.Dense, zeroed: o.Zeroed}
+	if o.Existing {
+		return w, nil
+	}
+	if err := t.Truncate(size); err != nil {
+		return nil, err
+	}
+	if mode != "off" && size > 0 {
+		switch err := lay.Preallocate(t, mode, 0, size); {
+		case err == nil:
+			w.allocated = true
+		case !errors.Is(err, errors.ErrUnsupported):
 			return nil, err
 		}
 	}
-	return &writer{target: t, allocate: allocate || o.Dense, zeroed: o.Zeroed}, nil
+	return w, nil
 }
 
-// preallocates reads the options of a new image, and reports whether all of its
-// space is to be allocated. falloc and full come to the same: what reads as
-// zeros is allocated by the file system, or else written.
-func preallocates(values map[string]string) (bool, error) {
+// preallocation reads the options of a new image. falloc and full come to the
+// same: what reads as zeros is allocated by the file system, or else written.
+func preallocation(values map[string]string) (string, error) {
 	v, err := lay.Options("raw", values)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	mode, given := v.Get("preallocation")
-	return given && mode != "off", nil
+	if mode, given := v.Get("preallocation"); given {
+		return mode, nil
+	}
+	return "off", nil
 }
 
 // Flat implements [disk.Flat].
@@ -57,6 +69,8 @@ func (w *writer) Place(off, n int64) (at, placed int64, err error) { return off,
 // to be allocated.
 func (w *writer) Zero(off, n int64) error {
 	switch p, punches := w.target.(disk.Puncher); {
+	case w.allocated:
+		return nil
 	case w.allocate:
 	case w.zeroed:
 		return nil

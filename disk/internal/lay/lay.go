@@ -5,8 +5,11 @@ package lay
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 
 	"instar/disk"
+	"instar/internal/strerror"
 )
 
 // page is how much of a table is kept, and how many zeros are written at once,
@@ -24,6 +27,26 @@ func Zeros(t disk.Target, at, n int64) error {
 		at, n = at+int64(k), n-int64(k)
 	}
 	return nil
+}
+
+// Preallocate has the file system allocate n bytes of zeros at an offset of a new
+// file, for preallocation=falloc or full, before there is content. It returns
+// errors.ErrUnsupported where that cannot be done, and qemu-img's text where there
+// is no room.
+func Preallocate(t disk.Target, mode string, at, n int64) error {
+	return NotPreallocated(mode, t.Zero(at, n))
+}
+
+// NotPreallocated is the text for an error of Preallocate, or of what takes its
+// place.
+func NotPreallocated(mode string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, errors.ErrUnsupported):
+		return err
+	case mode == "full":
+		return fmt.Errorf("Could not write zeros for preallocation: %s", strerror.Text(err))
+	}
+	return fmt.Errorf("Could not preallocate new data: %s", strerror.Text(err))
 }
 
 // A Table is a table of the image whose entries are set in ascending order. A
