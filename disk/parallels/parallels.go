@@ -17,6 +17,7 @@ import (
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
+	"instar/disk/internal/claims"
 	"instar/disk/internal/metacache"
 )
 
@@ -113,12 +114,14 @@ func (i *image) lookup(index int64) (blockmap.Entry, error) {
 	if err != nil {
 		return blockmap.Entry{}, err
 	}
-	entry := int64(binary.LittleEndian.Uint32(p))
-	if entry == 0 {
-		return blockmap.Entry{Kind: disk.Unallocated}, nil
+	if at := i.cluster(p); at != 0 {
+		return blockmap.Entry{Kind: disk.Data, Offset: at}, nil
 	}
-	return blockmap.Entry{Kind: disk.Data, Offset: entry * i.unit}, nil
+	return blockmap.Entry{Kind: disk.Unallocated}, nil
 }
+
+// cluster returns where the cluster is of the entry that p begins with; 0 is nowhere.
+func (i *image) cluster(p []byte) int64 { return int64(binary.LittleEndian.Uint32(p)) * i.unit }
 
 func (i *image) Info() *disk.Info { return &i.info }
 
@@ -126,7 +129,34 @@ func (i *image) Size() int64 { return i.Map.Size }
 
 func (i *image) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
 
-// Check is [disk.Checker]'s.
+// What the parts of the file are used for.
+const (
+	useBAT claims.Kind = iota
+	useCluster
+)
+
+var useNames = claims.Names{"the header with the BAT", "a cluster"}
+
+// Check is [disk.Checker]'s: of the BAT, and that no cluster lies on another.
 func (i *image) Check() error {
-	return disk.CheckWithin(formatName, i.File, "BAT", headerSize, 4*i.entries)
+	if err := disk.CheckWithin(formatName, i.File, "BAT", headerSize, 4*i.entries); err != nil {
+		return err
+	}
+	clusters := min(i.entries, (i.Size()+i.Block-1)/i.Block)
+	return claims.Check(func(l *claims.List) error {
+		if err := l.Claim(useBAT, 0, headerSize+4*clusters); err != nil {
+			return err
+		}
+		return i.table.Each(headerSize, clusters, 4, func(index int64, p []byte) error {
+			for ; len(p) > 0; p = p[4:] {
+				if at := i.cluster(p); at != 0 {
+					if err := l.Claim(useCluster, at, min(i.Block, i.Size()-index*i.Block)); err != nil {
+						return err
+					}
+				}
+				index++
+			}
+			return nil
+		})
+	}, useNames.Once(formatName, 0))
 }

@@ -13,6 +13,7 @@ package qcow
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
+	"instar/disk/internal/claims"
 	"instar/disk/internal/inflate"
 	"instar/disk/internal/luks"
 	"instar/disk/internal/metacache"
@@ -286,8 +288,77 @@ func (i *image) readCompressed(p []byte, off int64, entry uint64) error {
 	return nil
 }
 
-// Check is [disk.Checker]'s.
+// What the parts of the file are used for.
+const (
+	useHeader claims.Kind = iota
+	useL1
+	useL2
+	useCompressed
+	useCluster
+)
+
+var useNames = claims.Names{"the header", "the L1 table", "an L2 table", "a compressed cluster", "a cluster"}
+
+// Check is [disk.Checker]'s: of the tables, of clusters that are compressed or
+// encrypted, and that nothing lies on anything else.
 func (i *image) Check() error {
+	if err := i.checkPlaces(); err != nil {
+		return err
+	}
+	once := useNames.Once(formatName, useL2)
+	return claims.Check(i.uses, func(p *claims.Part) error {
+		q := *p
+		q.Uses[useCompressed] = min(1, q.Uses[useCompressed]) // they end anywhere in a sector
+		return once(&q)
+	})
+}
+
+// uses lists what the parts of the file are used for.
+func (i *image) uses(l *claims.List) error {
+	span := i.Block << i.l2Bits // of one L2 table
+	l1 := (i.Size() + span - 1) / span
+	if err := errors.Join(l.Claim(useHeader, 0, headerSize), l.Claim(useL1, i.l1Offset, 8*l1)); err != nil {
+		return err
+	}
+	return i.l1Table.Each(i.l1Offset, l1, 8, func(index int64, p []byte) error {
+		for ; len(p) > 0; p = p[8:] {
+			if off := int64(binary.BigEndian.Uint64(p)); off != 0 {
+				if err := i.usesOf(l, off, min(1<<i.l2Bits, (i.Size()-index*span+i.Block-1)/i.Block)); err != nil {
+					return err
+				}
+			}
+			index++
+		}
+		return nil
+	})
+}
+
+// usesOf lists an L2 table and what its first n entries lead to.
+func (i *image) usesOf(l *claims.List, off, n int64) error {
+	if err := l.Claim(useL2, off, 8<<i.l2Bits); err != nil {
+		return err
+	}
+	return i.l1Table.Each(off, n, 8, func(_ int64, p []byte) error {
+		for ; len(p) > 0; p = p[8:] {
+			use, at, n := useCluster, int64(binary.BigEndian.Uint64(p)), i.Block
+			switch {
+			case at == 0:
+				continue
+			case at < 0:
+				use = useCompressed
+				at, n = i.compressed(uint64(at))
+			}
+			if err := l.Claim(use, at, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// checkPlaces checks where the tables are, and clusters that are not stored as they
+// are.
+func (i *image) checkPlaces() error {
 	span := i.Block << i.l2Bits // of one L2 table
 	l1 := (i.Size() + span - 1) / span
 	if err := disk.CheckWithin(formatName, i.File, "L1 table", i.l1Offset, 8*l1); err != nil {

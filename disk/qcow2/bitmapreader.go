@@ -65,12 +65,12 @@ func (b *bitmapBits) read(p []byte, at int64) error {
 		return err
 	}
 	entry := binary.BigEndian.Uint64(raw[:])
-	offset := entry & offsetMask
+	offset, err := b.image.bitmapCluster(entry)
 	switch {
-	case entry&bitmapReserved != 0, offset != 0 && entry&bitmapOnes != 0, offset&uint64(size-1) != 0:
-		return disk.Corruptf(formatName, "bitmap table entry %#x", entry)
+	case err != nil:
+		return err
 	case offset != 0:
-		return disk.ReadStored(b.image.file, p, int64(offset)+at%size)
+		return disk.ReadStored(b.image.file, p, offset+at%size)
 	}
 	fill := byte(0)
 	if entry&bitmapOnes != 0 {
@@ -80,4 +80,14 @@ func (b *bitmapBits) read(p []byte, at int64) error {
 		p[k] = fill
 	}
 	return nil
+}
+
+// bitmapCluster returns where an entry of a bitmap table has its cluster; 0 is
+// nowhere.
+func (h *header) bitmapCluster(entry uint64) (int64, error) {
+	offset := int64(entry & offsetMask)
+	if entry&bitmapReserved != 0 || offset != 0 && entry&bitmapOnes != 0 || offset&(h.clusterSize-1) != 0 {
+		return 0, disk.Corruptf(formatName, "bitmap table entry %#x", entry)
+	}
+	return offset, nil
 }

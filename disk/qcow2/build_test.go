@@ -133,6 +133,22 @@ func (b *builder) packedSectors(cluster int64, stream []byte, sectors int) {
 	b.put64(e, flagCompressed|uint64(sectors)<<(62-(b.bits-8))|uint64(off))
 }
 
+// count gives each cluster that there is a reference count of 1, in clusters of
+// refcounts that are added.
+func (b *builder) count() {
+	block := b.add(make([]byte, 1<<b.bits))
+	for k := range int64(len(b.image)) >> b.bits {
+		b.setCount(block, k<<b.bits, 1)
+	}
+	b.put64(1<<b.bits, uint64(block))
+}
+
+// setCount sets the reference count of the cluster at an offset, of 16 bits, in the
+// one refcount block.
+func (b *builder) setCount(block, off int64, n uint16) {
+	binary.BigEndian.PutUint16(b.at(block+off>>b.bits*2, 2), n)
+}
+
 func (b *builder) open(o disk.OpenOptions) (disk.Image, error) {
 	return qcow2.Format.Open(disk.NewFile(bytes.NewReader(b.image), int64(len(b.image))), o)
 }

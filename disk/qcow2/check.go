@@ -8,7 +8,8 @@ import (
 )
 
 // Check is [disk.Checker]'s: of the tables, those of reference counts, snapshots
-// and bitmaps included, and of clusters that are compressed or encrypted.
+// and bitmaps included, of clusters that are compressed or encrypted, and of what all
+// clusters of the file are used for.
 func (i *image) Check() error {
 	if !i.shelved {
 		if err := i.checkShared(); err != nil {
@@ -31,7 +32,10 @@ func (i *image) Check() error {
 		}
 		off = e.End()
 	}
-	return nil
+	if i.shelved {
+		return nil
+	}
+	return i.checkUses()
 }
 
 // checkShared checks the tables that the active state and snapshots share.
@@ -39,13 +43,11 @@ func (i *image) checkShared() error {
 	if err := i.checkRefcounts(); err != nil {
 		return err
 	}
-	snapshots := tableReader{image: i, off: int64(i.snapshotsOffset)}
-	for n := range i.header.snapshots {
-		if _, err := snapshots.next(n); err != nil {
-			return err
-		}
+	n, err := i.snapshotsLength()
+	if err != nil {
+		return err
 	}
-	if err := i.checkPlace("snapshot table", int64(i.snapshotsOffset), snapshots.off-int64(i.snapshotsOffset)); err != nil {
+	if err := i.checkPlace("snapshot table", int64(i.snapshotsOffset), n); err != nil {
 		return err
 	}
 	if err := i.checkPlace("bitmap directory", int64(i.bitmaps.offset), int64(i.bitmaps.size)); err != nil {
@@ -55,6 +57,17 @@ func (i *image) checkShared() error {
 		off, entries := binary.BigEndian.Uint64(p), binary.BigEndian.Uint32(p[8:])
 		return i.checkPlace("table of a bitmap", int64(off), int64(entries)*8)
 	})
+}
+
+// snapshotsLength returns the length of the snapshot table.
+func (i *image) snapshotsLength() (int64, error) {
+	t := tableReader{image: i, off: int64(i.snapshotsOffset)}
+	for n := range i.header.snapshots {
+		if _, err := t.next(n); err != nil {
+			return 0, err
+		}
+	}
+	return t.off - int64(i.snapshotsOffset), nil
 }
 
 // checkPlace checks that a table of n bytes is where it can be.

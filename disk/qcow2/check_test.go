@@ -25,6 +25,7 @@ func TestCheck(t *testing.T) {
 	} {
 		b := builder{size: 1 << 29}.build()
 		b.data(0, bytes.Repeat([]byte{1}, cluster))
+		b.count()
 		tc.damage(b)
 		img, err := b.open(disk.OpenOptions{})
 		if err != nil {

@@ -97,11 +97,15 @@ func (c *cursor) stream(cluster int64) (stream, error) {
 	if r.kind != disk.Encoded {
 		return stream{}, errDecompress // the file changes while it is read
 	}
-	value := c.entry(cluster).value
-	x := 62 - (c.clusterBits - 8)
-	offset := int64(value & (1<<x - 1))
-	sectors := int64(value&(entryCompressed-1)>>x) + 1
-	return stream{offset, sectors*disk.SectorSize - offset%disk.SectorSize}, nil
+	return c.streamOf(c.entry(cluster).value), nil
+}
+
+// streamOf returns where the compressed cluster of an entry is.
+func (h *header) streamOf(entry uint64) stream {
+	x := 62 - (h.clusterBits - 8)
+	offset := int64(entry & (1<<x - 1))
+	sectors := int64(entry&(entryCompressed-1)>>x) + 1
+	return stream{offset, sectors*disk.SectorSize - offset%disk.SectorSize}
 }
 
 // A clusterCache keeps the clusters decompressed last, for reads of less than

@@ -34,7 +34,7 @@ func (h *header) readCryptExtension(data []byte) error {
 	if len(data) != cryptExtensionSize {
 		return disk.Corruptf(formatName, "CRYPTO header extension size %d, but expected size %d", len(data), cryptExtensionSize)
 	}
-	h.cryptOffset = binary.BigEndian.Uint64(data)
+	h.cryptOffset, h.cryptLength = binary.BigEndian.Uint64(data), binary.BigEndian.Uint64(data[8:])
 	if h.cryptOffset%uint64(h.clusterSize) != 0 || h.cryptOffset >= 1<<63 {
 		return disk.Corruptf(formatName, "Encryption header offset '%d' is not a multiple of cluster size '%d'", h.cryptOffset, h.clusterSize)
 	}

@@ -83,6 +83,7 @@ type header struct {
 	dataFile         string
 	bitmaps          bitmapsExtension
 	cryptOffset      uint64           // of the LUKS header; 0 when there is none
+	cryptLength      uint64           // bytes that it has for itself
 	featureNames     map[uint8]string // of incompatible features, by bit
 	clusterSize      int64
 	subclusters      int // in a cluster: 1, or 32 with extended L2 entries

@@ -23,6 +23,7 @@ type image struct {
 	clusters *clusterCache
 	cipher   *cipher // nil when clusters are not encrypted, or cannot be decrypted
 	noCipher error   // why no passphrase would do
+	active   state   // which is not what a snapshot shows
 	states   []state // of the snapshots
 	shelved  bool    // it is one of them: the tables of the file are checked with the active state
 }
@@ -56,6 +57,7 @@ func open(f disk.File, o disk.OpenOptions) (disk.Image, error) {
 	for _, s := range snapshots {
 		i.states = append(i.states, s.state)
 	}
+	i.active = state{h.l1Offset, h.l1Entries}
 	i.openDataFile(o.Files)
 	if o.Snapshot != "" {
 		err = i.selectSnapshot(o.Snapshot, snapshots)

@@ -2,11 +2,13 @@ package qed
 
 import (
 	"encoding/binary"
+	"errors"
 	"strconv"
 	"strings"
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
+	"instar/disk/internal/claims"
 	"instar/disk/internal/metacache"
 )
 
@@ -126,21 +128,63 @@ func (i *image) Size() int64 { return i.Map.Size }
 
 func (i *image) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
 
+// What the clusters of the file are used for.
+const (
+	useHeader claims.Kind = iota
+	useL1
+	useL2
+	useCluster
+)
+
+var useNames = claims.Names{"the header", "the L1 table", "an L2 table", "a data cluster"}
+
 // Check is [disk.Checker]'s: of the tables, the last of which a file may end in to
-// be read.
+// be read, and that no cluster has two uses.
 func (i *image) Check() error {
 	if err := disk.CheckWithin(formatName, i.File, "L1 table", int64(i.l1), i.tableBytes()); err != nil {
+		return err
+	}
+	return claims.Check(i.uses, useNames.Once(formatName, 0))
+}
+
+// uses lists what the clusters are used for.
+func (i *image) uses(l *claims.List) error {
+	err := errors.Join(l.Claim(useHeader, 0, int64(i.headerSize)*i.Block), l.Claim(useL1, int64(i.l1), i.tableBytes()))
+	if err != nil {
 		return err
 	}
 	span := i.entries() * i.Block // of one L2 table
 	for n := range (i.Size() + span - 1) / span {
 		l2, err := i.entry(i.l1, n)
 		if err == nil && l2 != 0 {
-			err = disk.CheckWithin(formatName, i.File, "L2 table", int64(l2), i.tableBytes())
+			err = i.usesOf(l, int64(l2), min(i.entries(), (i.Size()-n*span+i.Block-1)/i.Block))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// usesOf lists an L2 table and what its first n entries lead to.
+func (i *image) usesOf(l *claims.List, l2, n int64) error {
+	err := disk.CheckWithin(formatName, i.File, "L2 table", l2, i.tableBytes())
+	if err == nil {
+		err = l.Claim(useL2, l2, i.tableBytes())
+	}
+	if err != nil {
+		return err
+	}
+	return i.table.Each(l2, n, 8, func(_ int64, p []byte) error {
+		for ; len(p) > 0; p = p[8:] {
+			entry := binary.LittleEndian.Uint64(p)
+			if entry <= zeroCluster {
+				continue
+			}
+			if err := l.Claim(useCluster, int64(entry), i.Block); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

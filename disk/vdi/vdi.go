@@ -12,9 +12,11 @@ package vdi
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
+	"instar/disk/internal/claims"
 	"instar/disk/internal/metacache"
 )
 
@@ -122,13 +124,18 @@ func (i *image) lookup(index int64) (blockmap.Entry, error) {
 	if err != nil {
 		return blockmap.Entry{}, err
 	}
+	return i.entry(p), nil
+}
+
+// entry returns what the entry says that p begins with.
+func (i *image) entry(p []byte) blockmap.Entry {
 	switch entry := binary.LittleEndian.Uint32(p); entry {
 	case unallocated:
-		return blockmap.Entry{Kind: disk.Unallocated}, nil
+		return blockmap.Entry{Kind: disk.Unallocated}
 	case discarded:
-		return blockmap.Entry{Kind: disk.Zero}, nil
+		return blockmap.Entry{Kind: disk.Zero}
 	default:
-		return blockmap.Entry{Kind: disk.Data, Offset: i.dataOffset + int64(entry)*blockSize}, nil
+		return blockmap.Entry{Kind: disk.Data, Offset: i.dataOffset + int64(entry)*blockSize}
 	}
 }
 
@@ -138,8 +145,36 @@ func (i *image) Size() int64 { return i.Map.Size }
 
 func (i *image) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
 
-// Check is [disk.Checker]'s.
+// What the parts of the file are used for.
+const (
+	useHeader claims.Kind = iota
+	useMap
+	useBlock
+)
+
+var useNames = claims.Names{"the header", "the block map", "a block"}
+
+// Check is [disk.Checker]'s: of the block map, and that no block lies on another.
 func (i *image) Check() error {
 	blocks := (i.Size() + blockSize - 1) / blockSize
-	return disk.CheckWithin(formatName, i.File, "block map", i.tableAt, 4*blocks)
+	if err := disk.CheckWithin(formatName, i.File, "block map", i.tableAt, 4*blocks); err != nil {
+		return err
+	}
+	return claims.Check(func(l *claims.List) error {
+		if err := errors.Join(l.Claim(useHeader, 0, headerSize), l.Claim(useMap, i.tableAt, 4*blocks)); err != nil {
+			return err
+		}
+		return i.table.Each(i.tableAt, blocks, 4, func(_ int64, p []byte) error {
+			for ; len(p) > 0; p = p[4:] {
+				e := i.entry(p)
+				if e.Kind != disk.Data {
+					continue
+				}
+				if err := l.Claim(useBlock, e.Offset, blockSize); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}, useNames.Once(formatName, 0))
 }

@@ -8,6 +8,7 @@ import (
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
+	"instar/disk/internal/claims"
 	"instar/disk/internal/metacache"
 	"instar/disk/internal/sectormap"
 )
@@ -108,7 +109,8 @@ func (m *metadata) options(h *header) map[string]string {
 	return o
 }
 
-// Check is [disk.Checker]'s: of the log, the regions, and both of their tables.
+// Check is [disk.Checker]'s: of the log, the regions, and both of their tables, and
+// that no block lies on another.
 func (i *image) Check() error {
 	p := make([]byte, regionsSize)
 	for _, at := range []int64{regionsAt, regionsCopyAt} {
@@ -124,7 +126,51 @@ func (i *image) Check() error {
 			return err
 		}
 	}
-	return nil
+	return claims.Check(i.uses, useNames.Once(formatName, 0))
+}
+
+// What the parts of the file are used for, where no region is.
+const (
+	useBitmap claims.Kind = iota
+	useBlock
+)
+
+var useNames = claims.Names{"a sector bitmap", "a block"}
+
+// uses lists where blocks and sector bitmaps are.
+func (i *image) uses(l *claims.List) error {
+	return i.tables.Each(i.layout.bat.start, i.batEntries(), 8, func(at int64, p []byte) error {
+		for ; len(p) > 0; p = p[8:] {
+			e := binary.LittleEndian.Uint64(p)
+			chunk, in := at/(i.ratio+1), at%(i.ratio+1)
+			at++
+			use, offset, n := useBlock, int64(e&^(mebibyte-1)), min(i.meta.block, i.meta.size-(chunk*i.ratio+in)*i.meta.block)
+			switch state := int(e & 7); {
+			case in == i.ratio && (state != bitmapPresent || i.meta.parent == nil):
+				continue
+			case in == i.ratio:
+				use, n = useBitmap, chunkSectors/8
+			case state != blockFullyPresent && state != blockPartiallyPresent:
+				continue
+			}
+			if err := l.Claim(use, offset, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// batEntries returns how many entries of the BAT the disk takes.
+func (i *image) batEntries() int64 {
+	blocks := (i.meta.size + i.meta.block - 1) / i.meta.block
+	switch {
+	case blocks == 0:
+		return 0
+	case i.meta.parent != nil:
+		return (blocks + i.ratio - 1) / i.ratio * (i.ratio + 1)
+	}
+	return blocks + (blocks-1)/i.ratio
 }
 
 // checkBAT checks that the BAT has room for all blocks, and where the first of
@@ -134,10 +180,7 @@ func (i *image) checkBAT() error {
 	if blocks == 0 {
 		return nil
 	}
-	entries := blocks + (blocks-1)/i.ratio
-	if i.meta.parent != nil {
-		entries = (blocks + i.ratio - 1) / i.ratio * (i.ratio + 1)
-	}
+	entries := i.batEntries()
 	if room := (i.layout.bat.end - i.layout.bat.start) / 8; entries > room {
 		return disk.Corruptf(formatName, "VHDX BAT has room for %d entries, and %d are needed", room, entries)
 	}

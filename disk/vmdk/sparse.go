@@ -51,6 +51,9 @@ type sparse struct {
 	compressed bool
 	markers    bool // compressed grains are preceded by their length
 
+	// Where the embedded descriptor is, and how long, in bytes.
+	textAt, textLength int64
+
 	// Of seSparse extents, whose entries have 64 bits: the offsets in sectors
 	// at which tables and grains are counted from.
 	se                 bool
@@ -143,6 +146,9 @@ func parseHosted(h []byte, fileSize int64) (*sparse, error) {
 		zeroGrains: flags&flagZeroGrain != 0,
 		compressed: compression == compressionDefl,
 		markers:    flags&flagMarkers != 0,
+	}
+	if text, n := le.Uint64(h[28:]), le.Uint64(h[36:]); text <= maxSectors && n <= maxSectors {
+		s.textAt, s.textLength = int64(text)*disk.SectorSize, int64(n)*disk.SectorSize
 	}
 	if err := s.setSize(capacity, grain); err != nil {
 		return nil, err

@@ -2,9 +2,12 @@ package vpc
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 
 	"instar/disk"
 	"instar/disk/internal/blockmap"
+	"instar/disk/internal/claims"
 	"instar/disk/internal/flat"
 	"instar/disk/internal/sectormap"
 )
@@ -94,7 +97,8 @@ func (i *sparse) Size() int64 { return i.info.VirtualSize }
 
 func (i *sparse) ReadAt(p []byte, off int64) (int, error) { return disk.ReadExtents(i, p, off) }
 
-// Check is [disk.Checker]'s: of what the disk can be read without.
+// Check is [disk.Checker]'s: of what the disk can be read without, and that no block
+// lies on another, or on a table.
 func (i *sparse) Check() error {
 	if !i.sealed {
 		return disk.Corruptf(formatName, "the checksum of the dynamic disk header is wrong")
@@ -109,7 +113,45 @@ func (i *sparse) Check() error {
 	if string(p[:8]) != cookie || !sealed(p[:], footerSum) {
 		return disk.Corruptf(formatName, "there is no footer at the end of the file, or it is damaged")
 	}
-	return nil
+	return claims.Check(i.uses, useNames.Once(formatName, useBlock))
+}
+
+// What the parts of the file are used for.
+const (
+	useCopy claims.Kind = iota
+	useHeader
+	useBAT
+	useFooter
+	useBlock
+)
+
+var useNames = claims.Names{"the copy of the footer", "the dynamic disk header", "the BAT", "the footer", "a block"}
+
+// uses lists what the parts of the file are used for. A file may end in the last
+// block where the disk ends.
+func (i *sparse) uses(l *claims.List) error {
+	blocks := (i.Size() + i.blockSize - 1) / i.blockSize
+	err := errors.Join(
+		l.Claim(useCopy, 0, footerSize),
+		l.Claim(useHeader, int64(i.footer.dataOffset), dynamicSize),
+		l.Claim(useBAT, i.batOffset, 4*blocks),
+		l.Claim(useFooter, i.fileSize-footerSize, footerSize),
+	)
+	if err != nil {
+		return err
+	}
+	return i.tables.Each(i.batOffset, blocks, 4, func(index int64, p []byte) error {
+		for ; len(p) > 0; p = p[4:] {
+			if entry := binary.BigEndian.Uint32(p); entry != unallocated {
+				n := min(i.blockSize, i.Size()-index*i.blockSize)
+				if err := l.Claim(useBlock, int64(entry)*disk.SectorSize, i.bitmapSize+n); err != nil {
+					return err
+				}
+			}
+			index++
+		}
+		return nil
+	})
 }
 
 // lookup finds the block of a dynamic disk, or a run of blocks that are not

@@ -113,3 +113,25 @@ func (c *Cache) Uint64BE(off int64) (uint64, error) {
 	}
 	return binary.BigEndian.Uint64(v), nil
 }
+
+// Each calls f for the n entries of size bytes of a table at off, several at a time:
+// entries begins with that of index.
+func (c *Cache) Each(off, n, size int64, f func(index int64, entries []byte) error) error {
+	for k := int64(0); k < n; {
+		p, err := c.View(off+k*size, (n-k)*size)
+		if err != nil {
+			return err
+		}
+		if p = p[:int64(len(p))/size*size]; len(p) == 0 { // one lies across the end of a block
+			p = make([]byte, size)
+			if err := c.ReadAt(p, off+k*size); err != nil {
+				return err
+			}
+		}
+		if err := f(k, p); err != nil {
+			return err
+		}
+		k += int64(len(p)) / size
+	}
+	return nil
+}

@@ -1,0 +1,246 @@
+package guest
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"instar/disk"
+	"instar/disk/all"
+	"instar/internal/testutil"
+)
+
+// A victim is a sound image whose tables are damaged: where its entries are.
+type victim struct {
+	name, format string
+	order        binary.ByteOrder
+	width        int // of an entry, bytes
+	make         [][]string
+	entries      func(p []byte) []int
+	harmless     []string // what qemu-img check complains of, and is well-formed all the same
+}
+
+// qcow2Entries are all entries of the tables of a qcow2 image, and the words of
+// reference counts.
+func qcow2Entries(p []byte) (at []int) {
+	be := binary.BigEndian
+	cluster := 1 << be.Uint32(p[20:])
+	table := func(off, n int) {
+		for k := range n {
+			at = append(at, off+8*k)
+		}
+	}
+	used := func(off, n int, f func(off int)) {
+		table(off, n)
+		for k := range n {
+			if e := be.Uint64(p[off+8*k:]) & 0xff_ffff_ffff_fe00; e != 0 && e < uint64(len(p)) {
+				f(int(e))
+			}
+		}
+	}
+	reftable := int(be.Uint64(p[48:]))
+	used(reftable, 4, func(off int) { table(off, 8) })
+	tree := func(l1, n int) {
+		used(l1, n, func(l2 int) { table(l2, min(cluster/8, 48)) })
+	}
+	tree(int(be.Uint64(p[40:])), int(be.Uint32(p[36:])))
+	if be.Uint32(p[60:]) > 0 {
+		s := p[be.Uint64(p[64:]):]
+		tree(int(be.Uint64(s)), int(be.Uint32(s[8:])))
+	}
+	for ext := p[be.Uint32(p[100:]):]; be.Uint32(p[4:]) > 2 && be.Uint32(ext) != 0; ext = ext[8+(be.Uint32(ext[4:])+7)&^7:] {
+		if be.Uint32(ext) == 0x23852875 {
+			directory := p[be.Uint64(ext[24:]):]
+			table(int(be.Uint64(directory)), int(be.Uint32(directory[8:])))
+		}
+	}
+	return at
+}
+
+func words(off, n, width int) (at []int) {
+	for k := range n {
+		at = append(at, off+width*k)
+	}
+	return at
+}
+
+func victims() []victim {
+	le := binary.LittleEndian
+	io := func(commands ...string) []string {
+		args := []string{"qemu-io", "-f", "FORMAT"}
+		for _, c := range commands {
+			args = append(args, "-c", c)
+		}
+		return append(args, "IMAGE")
+	}
+	create := func(options, size string) []string {
+		args := []string{"qemu-img", "create", "-q", "-f", "FORMAT"}
+		if options != "" {
+			args = append(args, "-o", options)
+		}
+		return append(args, "IMAGE", size)
+	}
+	snapshot := []string{"qemu-img", "snapshot", "-c", "s", "IMAGE"}
+	qcow2 := func(name string, make ...[]string) victim {
+		return victim{name: name, format: "qcow2", order: binary.BigEndian, width: 8, make: make, entries: qcow2Entries}
+	}
+	return []victim{
+		qcow2("plain", create("", "2M"), io("write 0 256k", "write 512k 64k", "write -z 1M 128k")),
+		qcow2("snapshot", create("cluster_size=4k", "256k"), io("write 0 64k", "write 96k 4k"), snapshot, io("write 16k 16k", "write 100k 4k")),
+		qcow2("compressed", create("cluster_size=4k", "256k"), io("write -c 0 4k", "write -c 4k 4k", "write -c 8k 4k", "write -c 12k 4k", "write 32k 8k"), snapshot, io("write 0 4k")),
+		qcow2("version 2", create("compat=0.10,cluster_size=4k", "256k"), io("write 0 32k"), snapshot, io("write 8k 8k")),
+		qcow2("small clusters", create("cluster_size=512,refcount_bits=1", "64k"), io("write 0 40k")),
+		qcow2("wide counts", create("cluster_size=4k,refcount_bits=64", "256k"), io("write 0 32k"), snapshot, io("write 8k 8k")),
+		qcow2("subclusters", create("extended_l2=on,cluster_size=16k", "512k"), io("write 0 48k", "write 64k 2k", "write -z 96k 1k"), snapshot, io("write 1k 16k")),
+		qcow2("preallocated", create("preallocation=metadata,cluster_size=4k", "128k"), io("write -z 8k 8k")),
+		qcow2("bitmap", create("cluster_size=4k", "128k"), []string{"qemu-img", "bitmap", "--add", "-g", "512", "IMAGE", "b"}, io("write 0 32k", "write 64k 4k")),
+		{
+			name: "vdi", format: "vdi", order: le, width: 4,
+			make:    [][]string{create("", "12M"), io("write 0 4M", "write 8M 1M")},
+			entries: func([]byte) []int { return words(512, 12, 4) },
+			harmless: []string{
+				"allocated blocks mismatch", // the number in the header, which nothing is read by
+				"out of range",              // of that number
+			},
+		},
+		{
+			name: "qed", format: "qed", order: le, width: 8,
+			make: [][]string{create("", "64M"), io("write 0 512k", "write 40M 128k")},
+			entries: func(p []byte) []int {
+				l1 := int(le.Uint64(p[40:]))
+				l2 := int(le.Uint64(p[l1:]))
+				return slices.Concat(words(l1, 1, 8), words(l2, 12, 8), words(l2+8*640, 4, 8))
+			},
+		},
+		{
+			name: "parallels", format: "parallels", order: le, width: 4,
+			make:    [][]string{create("cluster_size=64k", "1M"), io("write 0 512k", "write 768k 64k")},
+			entries: func([]byte) []int { return words(64, 16, 4) },
+		},
+	}
+}
+
+// TestDamagedTables damages entries of the tables of sound images: what qemu-img
+// check calls an error is refused, and the image as it was is not.
+func TestDamagedTables(t *testing.T) {
+	t.Parallel()
+	testutil.QemuImg(t)
+	for _, v := range victims() {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "image")
+			for _, args := range v.make {
+				args = strings.Split(strings.NewReplacer("FORMAT", v.format, "IMAGE", path).Replace(strings.Join(args, "\x00")), "\x00")
+				testutil.Run(t, args[0], args[1:]...)
+			}
+			sound, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why := fault(v.format, path); why != "" {
+				t.Fatalf("sound, and refused: %s", why)
+			}
+			r := rand.New(rand.NewPCG(1, 2))
+			entries := v.entries(sound)
+			refused := 0
+			for range 60 {
+				p := slices.Clone(sound)
+				what := v.damage(r, p, entries)
+				if err := os.WriteFile(path, p, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				theirs, errors := v.check(t, path)
+				why := fault(v.format, path)
+				if why != "" {
+					refused++
+				}
+				if errors && why == "" {
+					t.Errorf("%s: well-formed, and qemu-img check says:\n%.600s", what, theirs)
+				}
+			}
+			if refused == 0 {
+				t.Error("nothing was refused")
+			}
+		})
+	}
+}
+
+// fault returns what is wrong with an image.
+func fault(format, path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	named, err := all.Registry().Lookup(format)
+	if err != nil {
+		return err.Error()
+	}
+	image, err := named.Open(disk.NewFile(f, info.Size()), disk.OpenOptions{})
+	if err != nil {
+		return err.Error()
+	}
+	return verify(image)
+}
+
+// damage changes an entry, and says how.
+func (v victim) damage(r *rand.Rand, p []byte, entries []int) string {
+	at := entries[r.IntN(len(entries))]
+	get := func(at int) uint64 {
+		if v.width == 4 {
+			return uint64(v.order.Uint32(p[at:]))
+		}
+		return v.order.Uint64(p[at:])
+	}
+	was := get(at)
+	is := was
+	switch r.IntN(5) {
+	case 0, 1: // another entry's
+		for tries := 0; tries < 100 && (is == was || is == 0); tries++ {
+			is = get(entries[r.IntN(len(entries))])
+		}
+	case 2: // another place
+		is = was&^0xff_ffff | uint64(r.IntN(32))<<r.IntN(17)
+	case 3:
+		is ^= 1 << r.IntN(8*v.width)
+	case 4:
+		is ^= 1 << (8*v.width - 1) // what qcow2 has the copied flag in
+	}
+	if v.width == 4 {
+		v.order.PutUint32(p[at:], uint32(is))
+	} else {
+		v.order.PutUint64(p[at:], is)
+	}
+	return fmt.Sprintf("at %#x: %#x, was %#x", at, is, was)
+}
+
+// check returns what qemu-img check says, and whether there are errors in it.
+func (v victim) check(t *testing.T, path string) (said string, errors bool) {
+	var stderr strings.Builder
+	cmd := exec.Command("qemu-img", "check", "-f", v.format, "--output=json", path)
+	cmd.Stderr = &stderr
+	out, _ := cmd.Output()
+	var result struct{ Corruptions int }
+	if len(out) > 0 {
+		if err := json.Unmarshal(out, &result); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	for line := range strings.Lines(stderr.String()) {
+		if strings.HasPrefix(line, "ERROR") && slices.ContainsFunc(v.harmless, func(s string) bool { return strings.Contains(line, s) }) {
+			result.Corruptions--
+		}
+	}
+	return stderr.String(), result.Corruptions > 0
+}
