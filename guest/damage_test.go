@@ -172,6 +172,123 @@ func TestDamagedTables(t *testing.T) {
 	}
 }
 
+// TestSoundImages has images that qemu-img and qemu-io made be well-formed, whatever
+// their options, having been written to, compressed, and snapshotted.
+func TestSoundImages(t *testing.T) {
+	t.Parallel()
+	testutil.QemuImg(t)
+	images := map[string][]string{
+		"qed":       {"", "cluster_size=4k,table_size=16", "cluster_size=1M"},
+		"vdi":       {"", "static=on"},
+		"parallels": {"", "cluster_size=4k"},
+		"qcow":      {""},
+		"vpc":       {"subformat=dynamic", "subformat=dynamic,force_size=on", "subformat=fixed"},
+		"vhdx":      {"", "subformat=fixed", "block_size=1M,log_size=2M"},
+		"vmdk":      {"subformat=monolithicSparse", "subformat=streamOptimized", "subformat=monolithicSparse,zeroed_grain=on,compat6=on"},
+		"qcow2": {
+			"compat=0.10", "lazy_refcounts=on", "extended_l2=on,cluster_size=16k", "compression_type=zstd",
+			"cluster_size=512", "cluster_size=2M", "preallocation=metadata", "preallocation=falloc", "preallocation=full",
+			"preallocation=metadata,extended_l2=on,cluster_size=32k",
+			"encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", "encrypt.format=aes,encrypt.key-secret=s",
+		},
+	}
+	for bits := 1; bits <= 64; bits *= 2 {
+		images["qcow2"] = append(images["qcow2"], fmt.Sprintf("cluster_size=%d,refcount_bits=%d", 512*bits, bits))
+	}
+	raw := filepath.Join(t.TempDir(), "raw")
+	content := make([]byte, 3<<20+1536)
+	r := rand.New(rand.NewPCG(3, 4))
+	for k := 0; k < len(content); k += 1 + r.IntN(64<<10) {
+		content[k] = byte(r.Uint32())
+	}
+	clear(content[1<<20 : 2<<20])
+	if err := os.WriteFile(raw, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for format, list := range images {
+		for _, options := range list {
+			t.Run(format+" "+options, func(t *testing.T) {
+				t.Parallel()
+				workshop{t, t.TempDir(), format, options}.work(raw)
+			})
+		}
+	}
+}
+
+// A workshop makes an image and looks at it after each step.
+type workshop struct {
+	*testing.T
+	dir, format, options string
+}
+
+const secret = "secret,id=s,data=swordfish"
+
+func (w workshop) has(option string) bool { return strings.Contains(w.options, option) }
+
+// step runs a program on the image, which must be well-formed then.
+func (w workshop) step(program string, args ...string) {
+	w.Helper()
+	testutil.RunIn(w, w.dir, program, append([]string{args[0], "--object", secret}, args[1:]...)...)
+	if why := fault(w.format, filepath.Join(w.dir, "image")); why != "" {
+		w.Errorf("%s %q: %s", program, args, why)
+	}
+}
+
+// source names the image to qemu-img.
+func (w workshop) source() string {
+	s := "driver=" + w.format + ",file.filename=image"
+	if w.has("encrypt.") {
+		s += ",encrypt.key-secret=s"
+	}
+	return s
+}
+
+func (w workshop) write(commands ...string) {
+	w.Helper()
+	args := []string{"--image-opts"}
+	for _, c := range commands {
+		args = append(args, "-c", c)
+	}
+	w.step("qemu-io", append(args, w.source())...)
+}
+
+func (w workshop) work(raw string) {
+	args := []string{"convert", "-f", "raw", "-O", w.format}
+	if w.options != "" {
+		args = append(args, "-o", w.options)
+	}
+	w.step("qemu-img", append(args, raw, "image")...)
+	if w.has("streamOptimized") {
+		return // which is not written to
+	}
+	w.write("write 2M 300k", "write 1200k 4k", "write 1100k 70k")
+	if w.format != "qcow2" {
+		return
+	}
+	few := w.has("refcount_bits=2") || w.has("refcount_bits=4") // for compressed clusters in a snapshot
+	if !w.has("encrypt.") && !w.has("preallocation") && !w.has("2M") && !few {
+		w.write("write -c 1536k 64k", "write -c 1792k 64k")
+	}
+	w.write("write -z 2M 128k", "discard 0 64k")
+	snapshots := 2
+	switch {
+	case w.has("refcount_bits=2"):
+		snapshots = 1
+	case strings.HasSuffix(w.options, "refcount_bits=1"):
+		snapshots = 0
+	}
+	for range snapshots {
+		w.step("qemu-img", "snapshot", "--image-opts", "-c", "s", w.source())
+		w.write("write 2100k 10k", "write -z 1M 64k", "write 1800k 10k")
+	}
+	if w.has("0.10") || w.has("encrypt.") {
+		return
+	}
+	w.step("qemu-img", "bitmap", "--add", "-g", "512", "image", "b")
+	w.write("write 600k 10k")
+	w.step("qemu-img", "resize", "-q", "image", "40M")
+}
+
 // fault returns what is wrong with an image.
 func fault(format, path string) string {
 	f, err := os.Open(path)
@@ -187,7 +304,7 @@ func fault(format, path string) string {
 	if err != nil {
 		return err.Error()
 	}
-	image, err := named.Open(disk.NewFile(f, info.Size()), disk.OpenOptions{})
+	image, err := named.Open(disk.NewFile(f, info.Size()), disk.OpenOptions{Passphrase: []byte("swordfish")})
 	if err != nil {
 		return err.Error()
 	}

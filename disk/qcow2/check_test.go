@@ -27,17 +27,23 @@ func TestCheck(t *testing.T) {
 		b.data(0, bytes.Repeat([]byte{1}, cluster))
 		b.count()
 		tc.damage(b)
-		img, err := b.open(disk.OpenOptions{})
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		got := ""
-		if err := img.(disk.Checker).Check(); err != nil {
-			got = err.Error()
-		}
-		if got != tc.want {
-			t.Errorf("%s: %q, want %q", name, got, tc.want)
-		}
+		checkFinds(t, name, b, tc.want)
+	}
+}
+
+// checkFinds has an image return an error from its Check; "" is none.
+func checkFinds(t *testing.T, name string, b *builder, want string) {
+	t.Helper()
+	img, err := b.open(disk.OpenOptions{})
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	got := ""
+	if err := img.(disk.Checker).Check(); err != nil {
+		got = err.Error()
+	}
+	if got != want {
+		t.Errorf("%s: %q, want %q", name, got, want)
 	}
 }

@@ -180,6 +180,9 @@ func (u *uses) tree(s state, active bool) error {
 	if active {
 		use = useL1
 	}
+	if err := u.checkPlace("L1 table", int64(s.l1Offset), int64(s.l1Entries)*8); err != nil {
+		return err
+	}
 	if err := u.claim(use, int64(s.l1Offset), int64(s.l1Entries)*8); err != nil {
 		return err
 	}

@@ -1,10 +1,12 @@
 package qcow2_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 
 	"instar/disk"
+	"instar/disk/qcow2"
 )
 
 // TestUses has clusters be used more than once, and more often than their reference
@@ -84,31 +86,46 @@ func TestUses(t *testing.T) {
 		"dirty, nothing is counted": {func(b *builder) { b.image[atIncompatible+7] |= 1; b.put64(reftable, 0) }, ""},
 		"dirty, data on L1 table":   {func(b *builder) { b.image[atIncompatible+7] |= 1; b.set(5, l1) }, "the L1 table and a data cluster overlap at offset 0x2000"},
 	} {
-		b := builder{size: 1 << 20, bits: 12}.build() // what lies beyond the disk is seen, too
-		b.entries = 2
-		b.put32(atL1Size, 2)
-		b.data(0, make([]byte, cluster)) // which could be a table
-		b.data(1, make([]byte, cluster))
-		b.packed(2, deflated(make([]byte, cluster)))
-		b.packed(3, deflated(make([]byte, cluster)))
-		b.add(make([]byte, cluster)) // spare
-		b.count()
-		b.setCount(block, packed, 2)
+		b := counted()
 		if got := binary.BigEndian.Uint64(b.at(reftable, 8)); got != block {
 			t.Fatalf("refcount block at %#x", got)
 		}
 		tc.damage(b)
-		img, err := b.open(disk.OpenOptions{})
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		got := ""
-		if err := img.(disk.Checker).Check(); err != nil {
-			got = err.Error()
-		}
-		if got != tc.want {
-			t.Errorf("%s: %q, want %q", name, got, tc.want)
-		}
+		checkFinds(t, name, b, tc.want)
 	}
+}
+
+// counted is an image of clusters of 4 KiB with sound reference counts: header,
+// refcount table, L1 table, data, L2 table, data, compressed clusters, one that is
+// spare, and the refcount block. The L1 table has an entry beyond the disk.
+func counted() *builder {
+	const cluster = 1 << 12
+	b := builder{size: 1 << 20, bits: 12}.build()
+	b.entries = 2
+	b.put32(atL1Size, 2)
+	b.data(0, make([]byte, cluster)) // which could be a table
+	b.data(1, make([]byte, cluster))
+	b.packed(2, deflated(make([]byte, cluster)))
+	b.packed(3, deflated(make([]byte, cluster)))
+	b.add(make([]byte, cluster))
+	b.count()
+	b.setCount(8*cluster, 6*cluster, 2)
+	return b
+}
+
+func FuzzCheck(f *testing.F) {
+	f.Add(counted().image)
+	extended := builder{size: 1 << 20, bits: 14, extend: true}.build()
+	extended.data(3, make([]byte, 1<<14))
+	extended.count()
+	f.Add(extended.image)
+	f.Fuzz(func(t *testing.T, image []byte) {
+		i, err := qcow2.Format.Open(disk.NewFile(bytes.NewReader(image), int64(len(image))), disk.OpenOptions{})
+		if err != nil || i.Size() > 1<<28 || i.Info().Refused != nil || len(i.Info().Snapshots) > 8 {
+			return
+		}
+		if err := i.(disk.Checker).Check(); err != nil && err.Error() == "" {
+			t.Error("an error without a text")
+		}
+	})
 }
