@@ -44,7 +44,7 @@ func (t *tables) check(size int64) error {
 	return claims.Check(func(l *claims.List) error {
 		err := errors.Join(
 			l.Claim(useHeader, 0, headerSize),
-			l.Claim(useDescriptor, t.textAt, t.textLength),
+			l.Claim(useDescriptor, embeddedAt, t.text),
 			l.Claim(useDirectory, t.directory, n*t.entrySize()),
 		)
 		for k := int64(0); k < n && err == nil; k++ {

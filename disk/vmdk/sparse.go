@@ -49,10 +49,8 @@ type sparse struct {
 	end        int64 // of the file; tables behind it are zeros
 	zeroGrains bool  // an entry of 1 is a grain of zeros
 	compressed bool
-	markers    bool // compressed grains are preceded by their length
-
-	// Where the embedded descriptor is, and how long, in bytes.
-	textAt, textLength int64
+	markers    bool  // compressed grains are preceded by their length
+	text       int64 // length of the embedded descriptor, bytes
 
 	// Of seSparse extents, whose entries have 64 bits: the offsets in sectors
 	// at which tables and grains are counted from.
@@ -147,8 +145,8 @@ func parseHosted(h []byte, fileSize int64) (*sparse, error) {
 		compressed: compression == compressionDefl,
 		markers:    flags&flagMarkers != 0,
 	}
-	if text, n := le.Uint64(h[28:]), le.Uint64(h[36:]); text <= maxSectors && n <= maxSectors {
-		s.textAt, s.textLength = int64(text)*disk.SectorSize, int64(n)*disk.SectorSize
+	if le.Uint64(h[28:]) != 0 { // its length may be anything: no more of it is read
+		s.text = min(int64(min(le.Uint64(h[36:]), maxSectors))*disk.SectorSize, maxEmbedded)
 	}
 	if err := s.setSize(capacity, grain); err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ import (
 // Limits. An image that goes beyond the last two is not looked at any further: it is
 // in millions of pieces, none of which follows the one before.
 const (
-	maxEvents = 1 << 21 // in memory, 16 bytes each
+	maxEvents = 1 << 20 // in memory, 16 bytes each
 	maxPasses = 64
 	maxPieces = 1 << 25
 )
@@ -141,6 +141,9 @@ func (l *List) flush() error {
 		return ErrEnough
 	}
 	l.pieces--
+	if len(l.events)+2 > cap(l.events) { // append would leave more behind
+		l.events = append(make([]event, 0, min(l.most, 64+4*cap(l.events))), l.events...)
+	}
 	l.events = append(l.events, event{key(first, l.kind, 1), n})
 	if last < l.end { // else it ends with the part
 		l.events = append(l.events, event{key(last, l.kind, 0), n})
