@@ -198,7 +198,6 @@ func (p *program) root() *cobra.Command {
 		Long: `instar does the work of qemu-img dd, convert, compare, create and info on disk images that
 nobody should trust: it parses them behind a wall, in a microVM without an
 operating system or in a locked-in process.`,
-		Version:       p.version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
@@ -211,7 +210,8 @@ operating system or in a locked-in process.`,
 	}
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	root.SetVersionTemplate("instar version {{.Version}}\n")
+	root.Version = p.versionText()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		var unknown *pflag.NotExistError
 		if errors.As(err, &unknown) {
@@ -266,8 +266,21 @@ func (p *program) versionCommand() *cobra.Command {
 		Example: "  instar version",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(p.stdout, "instar version %s\n", p.version)
+			_, err := fmt.Fprintln(p.stdout, p.versionText())
 			return err
 		},
 	}
+}
+
+// likeVersion is the version of QEMU whose command lines and texts these are.
+const likeVersion = "10.1.0"
+
+// versionText is what the program calls itself: in the place of qemu-img it
+// begins as that does, whose callers look for a version there.
+func (p *program) versionText() string {
+	text := "instar version " + p.version
+	if p.name == "qemu-img" {
+		return fmt.Sprintf("qemu-img version %s (%s)", likeVersion, text)
+	}
+	return text
 }

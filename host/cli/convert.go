@@ -61,7 +61,7 @@ the output is replaced when the copy is complete, and not before.`,
   instar convert -n -O raw disk.qcow2 /dev/vg/disk`,
 	}
 	f := c.Flags()
-	f.VarP(&o.output, "target-format", "O", "format of the output (default raw)")
+	f.VarP(&o.output, "target-format", "O", "format of the output")
 	f.VarP(&o.options, "target-format-options", "o", "options of the output's format: NAME=VALUE,… (help lists them; repeatable)")
 	f.VarP(&o.snapshot, "snapshot", "l", "convert this internal snapshot: NAME, ID, snapshot.id=ID or snapshot.name=NAME")
 	f.VarP(&o.sparse, "sparse-size", "S", "length from which a run of zeros takes no space (default 4k; 0: all space is allocated)")
