@@ -42,6 +42,10 @@ var useNames = claims.Names{
 // that has more, the rest is not.
 const maxUses = 1 << 30
 
+// suspicious is how many uses of a cluster are compared with its reference count
+// before all are known, as their listing may take long.
+const suspicious = 1 << 10
+
 // reservedBits are the bits of entries that are zero, whatever they are for.
 const (
 	reservedL1 = 0x7f00_0000_0000_01ff
@@ -255,7 +259,7 @@ func (u *uses) judge(p *claims.Part) error {
 		first <= useSnapshotL2 && last >= useCompressed,
 		first == useCompressed && last > useCompressed:
 		return useNames.Overlap(formatName, p, first, last)
-	case !u.counts:
+	case !u.counts, p.Partial && total < suspicious:
 		return nil
 	}
 	for at := p.Start; at < p.End; at += u.clusterSize {

@@ -1,9 +1,9 @@
 // Package claims finds the parts of an image file that are used more than once, in
 // bounded memory: each table and block claims the sectors that it lies in.
 //
-// What is in memory are the places where claims begin and end, in order. Claims that
-// follow one another are one. If there are more than fit, those of the first part of
-// the file are judged, and the image lists its claims again for the next part.
+// What is in memory are the places where the number of claims changes: where one ends
+// and the next begins, nothing does. If there are more than fit, those of the first
+// part of the file are judged, and the image lists its claims again for the next part.
 package claims
 
 import (
@@ -18,7 +18,7 @@ import (
 // Limits. An image that goes beyond the last two is not looked at any further: it is
 // in millions of pieces, none of which follows the one before.
 const (
-	maxEvents = 1 << 20 // in memory, 16 bytes each
+	maxEvents = 1 << 19 // in memory, 16 bytes each
 	maxPasses = 64
 	maxPieces = 1 << 25
 )
@@ -36,21 +36,18 @@ const Kinds = 32
 type Part struct {
 	Start, End int64
 	Uses       [Kinds]int64 // how many claims of each kind
+	Partial    bool         // there may be more
 }
 
-// An event is where claims begin or end: the sector, the kind, and which of both.
+// An event is where claims begin or end: the sector, and the kind.
 type event struct {
 	key uint64
-	n   int64 // how many
+	n   int64 // by how many there are more behind it
 }
 
-const keyBits = 6 // of the kind and the direction
+func key(sector int64, k Kind) uint64 { return uint64(sector)*Kinds | uint64(k) }
 
-func key(sector int64, k Kind, begins uint64) uint64 {
-	return uint64(sector)<<keyBits | uint64(k)<<1 | begins
-}
-
-func (e event) sector() int64 { return int64(e.key >> keyBits) }
+func (e event) sector() int64 { return int64(e.key / Kinds) }
 
 // A List takes the claims of an image.
 type List struct {
@@ -86,12 +83,12 @@ func check(l *List, list func(l *List) error) error {
 			err = l.flush()
 		}
 		if err == nil {
-			err = l.judgeAll()
+			err = l.judgeAll(false)
 		}
 		switch {
 		case errors.Is(err, ErrEnough):
 			if err = l.flush(); err == nil || errors.Is(err, ErrEnough) {
-				err = l.judgeAll()
+				err = l.judgeAll(false)
 			}
 			return err
 		case err != nil || !l.more:
@@ -144,9 +141,9 @@ func (l *List) flush() error {
 	if len(l.events)+2 > cap(l.events) { // append would leave more behind
 		l.events = append(make([]event, 0, min(l.most, 64+4*cap(l.events))), l.events...)
 	}
-	l.events = append(l.events, event{key(first, l.kind, 1), n})
+	l.events = append(l.events, event{key(first, l.kind), n})
 	if last < l.end { // else it ends with the part
-		l.events = append(l.events, event{key(last, l.kind, 0), n})
+		l.events = append(l.events, event{key(last, l.kind), -n})
 	}
 	if len(l.events) >= l.most-1 {
 		return l.shrink()
@@ -154,10 +151,10 @@ func (l *List) flush() error {
 	return nil
 }
 
-// shrink has half of the room at least be free: events that are alike become one,
-// and the latter half of the file is left to another pass.
+// shrink has half of the room at least be free: events of a place become one, and the
+// latter half of the file is left to another pass.
 func (l *List) shrink() error {
-	if err := l.judgeAll(); err != nil {
+	if err := l.judgeAll(true); err != nil {
 		return err
 	}
 	if len(l.events) <= l.most/2 {
@@ -168,26 +165,22 @@ func (l *List) shrink() error {
 		return ErrEnough
 	}
 	l.more = true
-	k, _ := slices.BinarySearchFunc(l.events, key(l.end, 0, 0), func(e event, k uint64) int { return cmp.Compare(e.key, k) })
+	k, _ := slices.BinarySearchFunc(l.events, key(l.end, 0), func(e event, k uint64) int { return cmp.Compare(e.key, k) })
 	l.events = l.events[:k]
 	return nil
 }
 
 // judgeAll sorts the events, and has each part be judged that is claimed.
-func (l *List) judgeAll() error {
+func (l *List) judgeAll(partial bool) error {
 	l.sort()
-	var p Part
+	p := Part{Partial: partial}
 	claimed := int64(0)
 	for k := 0; k < len(l.events); {
 		at := l.events[k].sector()
 		for ; k < len(l.events) && l.events[k].sector() == at; k++ {
 			e := l.events[k]
-			n := e.n
-			if e.key&1 == 0 {
-				n = -n
-			}
-			p.Uses[e.key>>1%Kinds] += n
-			claimed += n
+			p.Uses[e.key%Kinds] += e.n
+			claimed += e.n
 		}
 		next := l.end
 		if k < len(l.events) {
@@ -204,17 +197,20 @@ func (l *List) judgeAll() error {
 	return nil
 }
 
-// sort sorts the events, and makes those that are alike one.
+// sort sorts the events, and makes those of one place and kind one, or none.
 func (l *List) sort() {
 	slices.SortFunc(l.events, func(a, b event) int { return cmp.Compare(a.key, b.key) })
 	n := 0
 	for _, e := range l.events {
-		if n > 0 && l.events[n-1].key == e.key {
+		switch {
+		case n > 0 && l.events[n-1].n == 0:
+			l.events[n-1] = e
+		case n > 0 && l.events[n-1].key == e.key:
 			l.events[n-1].n += e.n
-			continue
+		default:
+			l.events[n] = e
+			n++
 		}
-		l.events[n] = e
-		n++
 	}
 	l.events = l.events[:n]
 }
