@@ -59,7 +59,10 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	}
 	mode := o.Values["preallocation"]
 	allocate := mode == "falloc" || mode == "full"
-	if allocate && !o.Existing && size > 0 {
+	if allocate && o.Existing {
+		return nil, fmt.Errorf("Preallocation mode '%s' unsupported for this non-regular file", mode)
+	}
+	if allocate && size > 0 {
 		switch err := lay.Preallocate(t, mode, int64(len(header)), size); {
 		case err == nil:
 			allocate = false

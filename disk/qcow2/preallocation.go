@@ -30,6 +30,9 @@ func (w *writer) preallocate() error {
 	if w.preallocation == "metadata" || w.dataFile != "" {
 		return nil
 	}
+	if w.existing {
+		return fmt.Errorf("Could not resize image: Failed to resize underlying file: Preallocation mode '%s' unsupported for this non-regular file", w.preallocation)
+	}
 	n := w.clusters(w.size)
 	tables := (n + w.clusterSize/w.entrySize - 1) / (w.clusterSize / w.entrySize)
 	at, err := w.moveTable(w.end, n+tables, true, 0, 0)

@@ -2,6 +2,7 @@ package raw
 
 import (
 	"errors"
+	"fmt"
 
 	"instar/disk"
 	"instar/disk/internal/lay"
@@ -17,6 +18,7 @@ type writer struct {
 	allocate  bool // zeros take space
 	allocated bool // all of it is, and reads as zeros
 	zeroed    bool // what is not written reads as zeros
+	blank     bool // nothing comes, and what is there may stay
 }
 
 func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error) {
@@ -29,7 +31,7 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 	}
 	w := &writer{target: t, allocate: mode != "off" || o.Dense, zeroed: o.Zeroed}
 	if o.Existing {
-		return w, nil
+		return w, w.begin(size, mode, o.Blank)
 	}
 	if err := t.Truncate(size); err != nil {
 		return nil, err
@@ -43,6 +45,19 @@ func create(t disk.Target, size int64, o disk.WriterOptions) (disk.Writer, error
 		}
 	}
 	return w, nil
+}
+
+// begin has a device hold no image, if nothing is to be copied to it: what else is
+// there stays.
+func (w *writer) begin(size int64, mode string, blank bool) error {
+	if mode != "off" {
+		return fmt.Errorf("Unsupported preallocation mode '%s'", mode)
+	}
+	w.blank = blank
+	if !blank || size == 0 {
+		return nil
+	}
+	return lay.Zeros(w.target, 0, min(size, disk.SectorSize))
 }
 
 // preallocation reads the options of a new image. falloc and full come to the
@@ -69,7 +84,7 @@ func (w *writer) Place(off, n int64) (at, placed int64, err error) { return off,
 // to be allocated.
 func (w *writer) Zero(off, n int64) error {
 	switch p, punches := w.target.(disk.Puncher); {
-	case w.allocated:
+	case w.allocated, w.blank:
 		return nil
 	case w.allocate:
 	case w.zeroed:

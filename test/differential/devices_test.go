@@ -31,6 +31,9 @@ func TestDevicesAreWrittenAsByQemuImg(t *testing.T) {
 		"create -f raw DEVICE 1M",
 		"create -f raw DEVICE 1G",
 		"create -f qcow2 -o preallocation=metadata DEVICE 1M",
+		"create -f qcow2 -o preallocation=full DEVICE 1M",
+		"create -f raw -o preallocation=falloc DEVICE 1M",
+		"create --object secret,id=s,data=x -f luks -o key-secret=s,iter-time=10,preallocation=full DEVICE 1M",
 		"convert -n -O raw text.raw DEVICE",
 		"convert -O raw text.raw DEVICE",
 		"convert -n -t none -S 0 -O raw chain5.qcow2 DEVICE",
@@ -45,12 +48,20 @@ func TestDevicesAreWrittenAsByQemuImg(t *testing.T) {
 			t.Fatal(err)
 		}
 		theirs := program.Run(t, w.theirs, nil, w.qemuImg, args...)
+		want, err := os.ReadFile(device)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(device, stale, 0); err != nil {
 			t.Fatal(err)
 		}
 		ours := program.Run(t, w.ours, w.env, program.AsQemuImg(), args...)
 		if ours.Code != theirs.Code || ours.Stdout != theirs.Stdout || ours.Stderr != theirs.Stderr {
 			t.Errorf("%s\nexit code %d, want %d\n%q\nwant\n%q\n%q\nwant\n%q", line, ours.Code, theirs.Code, ours.Stdout, theirs.Stdout, ours.Stderr, theirs.Stderr)
+		}
+		raw := !strings.Contains(line, "-O qcow2") && !strings.Contains(line, "-f qcow2")
+		if got, err := os.ReadFile(device); raw && ours.Code == 0 && (err != nil || !bytes.Equal(got, want)) {
+			t.Errorf("%s\nthe device has other bytes, %v", line, err)
 		}
 		if strings.Contains(line, "-O qcow2") && ours.Code == 0 {
 			input := "text.raw"
