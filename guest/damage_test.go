@@ -361,3 +361,79 @@ func (v victim) check(t *testing.T, path string) (said string, errors bool) {
 	}
 	return stderr.String(), result.Corruptions > 0
 }
+
+// TestRandomHistories has qcow2 images live: after each step they are as sound as
+// qemu-img check says, but for reference counts of those that were not closed, which
+// QEMU counts anew.
+func TestRandomHistories(t *testing.T) {
+	t.Parallel()
+	testutil.QemuImg(t)
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 5))
+			path := filepath.Join(t.TempDir(), "image")
+			cluster := []int{512, 4 << 10, 64 << 10, 2 << 20}[r.IntN(4)]
+			options := fmt.Sprintf("cluster_size=%d,refcount_bits=%d", cluster, 8<<r.IntN(4))
+			for _, option := range []string{"lazy_refcounts=on", "compression_type=zstd", "preallocation=metadata"} {
+				if r.IntN(3) == 0 {
+					options += "," + option
+				}
+			}
+			if cluster >= 16<<10 && r.IntN(2) == 0 {
+				options += ",extended_l2=on"
+			}
+			testutil.Run(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", options, path, "8M")
+			history := options
+			for n := range 20 {
+				args := happening(r, n, cluster, path)
+				history += fmt.Sprintf("\n%q", args[:len(args)-1])
+				_ = exec.Command(args[0], args[1:]...).Run() // not all is possible at all times
+				head, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				why := fault("qcow2", path)
+				theirs, errors := victim{format: "qcow2"}.check(t, path)
+				if dirty := head[79]&1 != 0; why != "" && dirty || !dirty && errors != (why != "") {
+					t.Fatalf("%q, and qemu-img check: %.600s\n%s", why, theirs, history)
+				}
+			}
+		})
+	}
+}
+
+// happening is something that happens to an image; n differs each time.
+func happening(r *rand.Rand, n, cluster int, path string) []string {
+	off := r.IntN(8<<20) &^ 511
+	part := fmt.Sprintf("%d %d", off, min(512*(1+r.IntN(600)), 8<<20-off))
+	io := func(commands ...string) []string {
+		args := []string{"qemu-io", "-f", "qcow2"}
+		for _, c := range commands {
+			args = append(args, "-c", c)
+		}
+		return append(args, path)
+	}
+	old := fmt.Sprint("s", r.IntN(n+1))
+	switch r.IntN(12) {
+	case 0, 1:
+		return []string{"qemu-img", "snapshot", "-c", fmt.Sprint("s", n), path}
+	case 2:
+		return []string{"qemu-img", "snapshot", "-d", old, path}
+	case 3:
+		return []string{"qemu-img", "snapshot", "-a", old, path}
+	case 4:
+		return []string{"qemu-img", "bitmap", "--" + []string{"add", "remove"}[r.IntN(2)], path, "b"}
+	case 5:
+		return io("discard " + part)
+	case 6:
+		return io("write -z -u " + part)
+	case 7:
+		return io(fmt.Sprintf("write -c %d %d", off/cluster*cluster, cluster*(1+r.IntN(4))))
+	case 8:
+		return []string{"qemu-img", "resize", "-q", "--shrink", path, fmt.Sprint(4<<20 + 512*r.IntN(8<<10))}
+	case 9:
+		return io("write "+part, "abort")
+	}
+	return io("write " + part)
+}
