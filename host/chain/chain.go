@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 
+	"instar/internal/safetext"
 	"instar/job"
 )
 
@@ -52,6 +53,7 @@ type Chain struct {
 	part     *job.Part
 	snapshot string
 	secret   []byte
+	lengths  []int64 // of Files, in bytes, when they had been opened
 }
 
 // A Layer is one image of a chain.
@@ -81,6 +83,9 @@ func Discover(ctx context.Context, w Inspector, name string, o Options) (*Chain,
 	if err := d.run(name); err != nil {
 		d.chain.Close()
 		return nil, couldNotOpen(name, err)
+	}
+	for _, f := range d.chain.Files() {
+		d.chain.lengths = append(d.chain.lengths, length(f))
 	}
 	return d.chain, nil
 }
@@ -160,6 +165,37 @@ func (c *Chain) Files() []*os.File {
 		files = append(files, l.files()...)
 	}
 	return files
+}
+
+// length returns how long a file is, and 0 where that does not count.
+func length(f *os.File) int64 {
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return 0
+	}
+	return st.Size()
+}
+
+// A ShorterError says that a file of a chain is shorter than it was when the
+// chain was discovered: what has been read of its end were zeros.
+type ShorterError struct{ Name string }
+
+func (e *ShorterError) Error() string {
+	return safetext.Escape(e.Name) + ": the file became shorter while it was read"
+}
+
+// Complete returns a *ShorterError if a file has become shorter.
+func (c *Chain) Complete() error {
+	k := 0
+	for _, l := range c.Layers {
+		for _, f := range l.files() {
+			if k < len(c.lengths) && length(f) < c.lengths[k] {
+				return &ShorterError{l.Name}
+			}
+			k++
+		}
+	}
+	return nil
 }
 
 // Close closes the files of the chain. Their locks last as long as the worker

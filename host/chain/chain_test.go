@@ -55,6 +55,36 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// A file that became longer is complete, and one that became shorter is not.
+func TestComplete(t *testing.T) {
+	w := newWorld(t)
+	w.image("top", backing("base"))
+	w.image("base")
+	c, err := discover(t, new(fake), "top", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Complete(); err != nil {
+		t.Error(err)
+	}
+	base := c.Files()[1]
+	st, err := base.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int64{st.Size() + 1, st.Size() - 1} {
+		if err := os.Truncate("base", size); err != nil {
+			t.Fatal(err)
+		}
+		var shorter *ShorterError
+		if err := c.Complete(); errors.As(err, &shorter) != (size < st.Size()) {
+			t.Errorf("%d bytes instead of %d: %v", size, st.Size(), err)
+		} else if err != nil && err.Error() != "base: the file became shorter while it was read" {
+			t.Error(err)
+		}
+	}
+}
+
 // The format of a backing file is the declared one; it is not looked for.
 func TestDeclaredFormatHolds(t *testing.T) {
 	w := newWorld(t)

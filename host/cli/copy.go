@@ -196,6 +196,11 @@ func (c *copying) run(ctx context.Context) (err error) {
 	if c.filled != nil {
 		err = c.filled()
 	}
+	for _, in := range c.opened {
+		if err == nil {
+			err = in.Complete()
+		}
+	}
 	if err == nil && reading != nil {
 		err = c.verify(ctx, reading, result.Digest)
 	}
