@@ -76,8 +76,9 @@ func Check(list func(l *List) error, judge func(p *Part) error) error {
 }
 
 func check(l *List, list func(l *List) error) error {
+	l.end = math.MaxInt64
 	for range maxPasses {
-		l.end, l.more, l.events = math.MaxInt64, false, l.events[:0]
+		l.more, l.events = false, l.events[:0]
 		err := list(l)
 		if err == nil {
 			err = l.flush()
@@ -94,7 +95,12 @@ func check(l *List, list func(l *List) error) error {
 		case err != nil || !l.more:
 			return err
 		}
-		l.start = l.end
+		// What is listed in vain costs time: the next part is about as long.
+		width := 2 * (l.end - l.start)
+		if len(l.events) < l.most/4 {
+			width *= 4
+		}
+		l.start, l.end = l.end, l.end+width
 	}
 	return nil
 }
@@ -144,6 +150,8 @@ func (l *List) flush() error {
 	l.events = append(l.events, event{key(first, l.kind), n})
 	if last < l.end { // else it ends with the part
 		l.events = append(l.events, event{key(last, l.kind), -n})
+	} else if last > l.end {
+		l.more = true
 	}
 	if len(l.events) >= l.most-1 {
 		return l.shrink()
