@@ -381,7 +381,7 @@ func (c *copying) nameFromOptions(o *convertOptions) error {
 	case i.share:
 		return couldNotOpen(c.name, "force-share=on can only be used with read-only images")
 	case i.readOnly:
-		return couldNotOpen(c.name, "Image is read-only")
+		return couldNotOpen(c.name, "Block node is read-only")
 	case i.part != nil:
 		return couldNotOpen(c.name, "a part of a file is no output: offset and size are for inputs")
 	case i.format == "":
