@@ -43,6 +43,10 @@ type Execution struct {
 	// knows of, and those of at least SparseSize bytes that are found in its
 	// data. Without it the output is dense.
 	SkipZeros bool
+	// SparseFrom is from where on in the output, in bytes, what the source leaves
+	// out is left out of a dense output as well; 0 is nowhere. It has no effect on
+	// an Overlay.
+	SparseFrom int64
 	// Overlay leaves out of the output what the source leaves unallocated:
 	// something below it shows through there. Below has the content of that, for
 	// units that are stored in part; nil is zeros.
@@ -183,6 +187,7 @@ type plan struct {
 	source              disk.Disk
 	start, length, size int64
 	dense, overlay      bool
+	sparseFrom          int64
 	below               io.ReaderAt
 	last                disk.Extent // that the source told of
 	end                 fileEnd
@@ -191,7 +196,7 @@ type plan struct {
 }
 
 func newPlan(x Execution) (*plan, error) {
-	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, overlay: x.Overlay, below: x.Below, asStored: x.Offload, hole: x.SparseSize}
+	p := &plan{source: x.Source, length: x.Source.Size(), dense: !x.SkipZeros, sparseFrom: x.SparseFrom, overlay: x.Overlay, below: x.Below, asStored: x.Offload, hole: x.SparseSize}
 	if x.Window != nil {
 		if x.Window.Start < 0 || x.Window.Start > x.Window.End {
 			return nil, fmt.Errorf("window [%d, %d)", x.Window.Start, x.Window.End)

@@ -22,6 +22,8 @@ func (c *copier) place(p *piece) error {
 	switch {
 	case p.hole() && c.overlay && p.whole(disk.Unallocated): // what is below shows through
 		p.result.Zeroed = p.length
+	case p.content == nil && p.hole() && c.dense && c.sparseFrom > 0 && p.off >= c.sparseFrom && !c.overlay:
+		p.result.Zeroed = p.length
 	case p.content == nil:
 		p.parts, err = c.layOut(nil, run{end: p.length, zero: p.hole()}, p.off, &p.result)
 	case p.units != nil:

@@ -62,6 +62,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 	warn := s.warner()
 	var bitmaps []disk.Bitmap
 	var below disk.Disk
+	var length, sparseFrom int64 // of the output, bytes
 	if x.Below != nil {
 		var err error
 		if below, err = s.chain(*x.Below); err != nil {
@@ -92,9 +93,13 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 			}
 			d = convert.Overlay(layers, below)
 		}
+		if in.Start > 0 { // what an image that is laid out anew has behind the inputs
+			sparseFrom = length
+		}
 		if d, err = convert.Tail(d, in.Start); err != nil {
 			return e, err
 		}
+		length += (d.Size() + disk.SectorSize - 1) / disk.SectorSize * disk.SectorSize
 		if x.Salvage {
 			d = convert.Salvage(d, warn)
 		}
@@ -148,6 +153,7 @@ func (s *server) prepare(x *job.Execution) (convert.Execution, error) {
 		Target:     t,
 		Options:    o,
 		SkipZeros:  x.SkipZeros,
+		SparseFrom: sparseFrom,
 		Overlay:    x.Overlay,
 		Offload:    x.Offload,
 		SparseSize: x.SparseSize,

@@ -264,3 +264,24 @@ func TestConvertIntoImagesOnDevices(t *testing.T) {
 		program.MustRun(t, w.ours, nil, w.qemuImg, "compare", "-f", format, "-F", "raw", device, "pattern.raw")
 	}
 }
+
+// With -S 0 what is behind the input stays as it was, and takes no space.
+func TestExistingIsAllocatedOnlyWhereTheInputIs(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"qcow2", "qed", "vdi", "vhdx", "vmdk"} {
+		theirs, ours := t.TempDir(), t.TempDir()
+		for _, dir := range []string{theirs, ours} {
+			program.MustRun(t, dir, nil, testutil.QemuImg(t), "create", "-q", "-f", "raw", "in", "1M")
+			program.MustRun(t, dir, nil, testutil.QemuImg(t), "create", "-q", "-f", format, "out", "100M")
+			program.MustRun(t, dir, nil, "qemu-io", "-f", format, "-c", "write -P 5 80M 64k", "out")
+		}
+		line := []string{"convert", "-n", "-S", "0", "-O", format, "in", "out"}
+		program.MustRun(t, theirs, nil, testutil.QemuImg(t), line...)
+		program.MustRun(t, ours, nil, program.AsQemuImg(), line...)
+		a, b := filepath.Join(ours, "out"), filepath.Join(theirs, "out")
+		program.MustRun(t, ours, nil, testutil.QemuImg(t), "compare", "-f", format, "-F", format, a, b)
+		if got, want := length(t, a), length(t, b); got > want+want/8 {
+			t.Errorf("%s: %d bytes, qemu-img's has %d", format, got, want)
+		}
+	}
+}
