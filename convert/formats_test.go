@@ -325,6 +325,9 @@ func testIdentical(t *testing.T, format, set, shape string) {
 func TestInPlace(t *testing.T) {
 	qemuImg := testutil.QemuImg(t)
 	for _, set := range written["qcow2"] {
+		if strings.Contains(set, "preallocation=f") { // there is nothing to be allocated
+			continue
+		}
 		for _, shape := range []string{"sparse", "tiny", "zero"} {
 			t.Run(set+"/"+shape, func(t *testing.T) {
 				t.Parallel()
