@@ -38,9 +38,9 @@ var useNames = claims.Names{
 }
 
 // maxUses bounds how many entries of tables and reference counts are looked at for
-// clusters that are used too often: those of 16 TiB in clusters of 64 KiB. Of an image
+// clusters that are used too often: those of 8 TiB in clusters of 64 KiB. Of an image
 // that has more, the rest is not.
-const maxUses = 1 << 29
+const maxUses = 1 << 28
 
 // suspicious is how many uses of a cluster are compared with its reference count
 // before all are known, as their listing may take long.
