@@ -113,7 +113,11 @@ func (t *target) WriteAt(p []byte, off int64) (int, error) {
 		if fd != t.fd && !isAligned(p[done:], off+int64(done)) {
 			fd = t.fd // after a short write
 		}
-		n, err := unix.Pwrite(fd, p[done:], off+int64(done))
+		part := p[done:]
+		if t.reserves && fd == t.fd {
+			part = part[:min(len(part), job.ReserveSlice)]
+		}
+		n, err := unix.Pwrite(fd, part, off+int64(done))
 		switch {
 		case err == unix.EINTR:
 		case err != nil:

@@ -56,8 +56,14 @@ type Grant struct {
 	Reserve bool `json:"reserve,omitempty"`
 }
 
-// ReserveFrom is the length in bytes from which a write is worth a call more.
-const ReserveFrom = 1 << 20
+// ReserveFrom is the length in bytes from which a write is worth a call more, and
+// ReserveSlice is how much of it is written at a time. The page cache takes memory
+// in pieces as long as a write, and pieces of 2 MiB are those that a virtual machine
+// may have given back to its hypervisor.
+const (
+	ReserveFrom  = 1 << 20
+	ReserveSlice = 512 << 10
+)
 
 // Revoke takes a granted descriptor back: the guest closes it.
 type Revoke struct {

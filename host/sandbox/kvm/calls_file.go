@@ -50,16 +50,35 @@ func (g *guest) pwrite(r *request) (uint64, unix.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	if n := min(r.args[2], maxTransfer); f.reserves && n >= job.ReserveFrom {
-		// If there is no space, the write says so.
-		_ = unix.Fallocate(f.fd, 0, int64(r.args[3]), int64(n))
-	}
-	n, err := unix.Pwritev(f.fd, views, int64(r.args[3]))
+	n, err := f.write(views, int64(r.args[3]), int64(min(r.args[2], maxTransfer)))
 	if err != nil {
 		return 0, errnoOf(err)
 	}
 	g.stats.written.Add(uint64(n))
 	return uint64(n), 0
+}
+
+// write writes n bytes from views; see [job.Grant].
+func (f *file) write(views [][]byte, off, n int64) (int, error) {
+	if !f.reserves || n < job.ReserveFrom {
+		return unix.Pwritev(f.fd, views, off)
+	}
+	_ = unix.Fallocate(f.fd, 0, off, n) // if there is no space, the write says so
+	done := 0
+	for _, v := range views {
+		for len(v) > 0 {
+			n, err := unix.Pwritev(f.fd, [][]byte{v[:min(len(v), job.ReserveSlice)]}, off+int64(done))
+			if n <= 0 {
+				if done > 0 { // the caller comes back for the rest, and hears why
+					err = nil
+				}
+				return done, err
+			}
+			v = v[n:]
+			done += n
+		}
+	}
+	return done, nil
 }
 
 // lseek tells how long an input is and where it has data and holes.
