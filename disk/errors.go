@@ -51,3 +51,13 @@ type PassphraseError struct {
 }
 
 func (e *PassphraseError) Error() string { return e.Msg }
+
+// A WordedError has a text, qemu-img's, that says all there is to say: nothing is
+// to be said of Err besides.
+type WordedError struct {
+	Text string
+	Err  error
+}
+
+func (e *WordedError) Error() string { return e.Text }
+func (e *WordedError) Unwrap() error { return e.Err }

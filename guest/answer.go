@@ -17,7 +17,8 @@ func failure(err error) *job.Message {
 	}
 	e = &job.Error{Kind: job.ErrOpen, Message: err.Error(), Offset: -1}
 	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	var worded *disk.WordedError
+	if errors.As(err, &errno) && !errors.As(err, &worded) {
 		e.Errno = int(errno)
 	}
 	var (

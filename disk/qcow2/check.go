@@ -87,12 +87,7 @@ func (i *image) checkRefcounts() error {
 	if err := i.checkPlace("refcount table", int64(i.reftableOffset), n); err != nil {
 		return err
 	}
-	for done := int64(0); done < n; {
-		blocks, err := i.tables.View(int64(i.reftableOffset)+done, n-done)
-		if err != nil {
-			return err
-		}
-		done += int64(len(blocks))
+	return i.tables.Each(int64(i.reftableOffset), n/8, 8, func(_ int64, blocks []byte) error {
 		for ; len(blocks) > 0; blocks = blocks[8:] {
 			off := binary.BigEndian.Uint64(blocks)
 			switch {
@@ -105,17 +100,12 @@ func (i *image) checkRefcounts() error {
 				return err
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (i *image) checkL2Tables() error {
-	for n := int64(i.l1Entries); n > 0; {
-		l1, err := i.tables.View(int64(i.l1Offset)+(int64(i.l1Entries)-n)*8, n*8)
-		if err != nil {
-			return err
-		}
-		n -= int64(len(l1)) / 8
+	return i.tables.Each(int64(i.l1Offset), int64(i.l1Entries), 8, func(_ int64, l1 []byte) error {
 		for ; len(l1) > 0; l1 = l1[8:] {
 			off := int64(binary.BigEndian.Uint64(l1) & offsetMask)
 			if off == 0 {
@@ -125,8 +115,8 @@ func (i *image) checkL2Tables() error {
 				return err
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // checkEncoded checks where the clusters of a run are stored. Compressed ones

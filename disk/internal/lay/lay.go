@@ -6,7 +6,6 @@ package lay
 import (
 	"bytes"
 	"errors"
-	"fmt"
 
 	"instar/disk"
 	"instar/internal/strerror"
@@ -37,16 +36,17 @@ func Preallocate(t disk.Target, mode string, at, n int64) error {
 	return NotPreallocated(mode, t.Zero(at, n))
 }
 
-// NotPreallocated is the text for an error of Preallocate, or of what takes its
-// place.
+// NotPreallocated puts an error of Preallocate, or of what takes its place, in
+// qemu-img's words.
 func NotPreallocated(mode string, err error) error {
-	switch {
-	case err == nil, errors.Is(err, errors.ErrUnsupported):
+	if err == nil || errors.Is(err, errors.ErrUnsupported) {
 		return err
-	case mode == "full":
-		return fmt.Errorf("Could not write zeros for preallocation: %s", strerror.Text(err))
 	}
-	return fmt.Errorf("Could not preallocate new data: %s", strerror.Text(err))
+	what := "Could not preallocate new data: "
+	if mode == "full" {
+		what = "Could not write zeros for preallocation: "
+	}
+	return &disk.WordedError{Text: what + strerror.Text(err), Err: err}
 }
 
 // A Table is a table of the image whose entries are set in ascending order. A

@@ -30,6 +30,9 @@ func TestPreallocate(t *testing.T) {
 		if got := errorText(err); got != test.want {
 			t.Errorf("%s: %q, want %q", test.mode, got, test.want)
 		}
+		if !errors.Is(err, test.err) {
+			t.Errorf("%s: the reason is lost in %v", test.mode, err)
+		}
 	}
 	if err := Preallocate(full{err: errors.ErrUnsupported}, "full", 0, 1); !errors.Is(err, errors.ErrUnsupported) {
 		t.Error(err)
