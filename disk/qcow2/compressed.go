@@ -1,7 +1,9 @@
 package qcow2
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -12,9 +14,13 @@ import (
 
 var errDecompress = disk.Corruptf(formatName, "compressed cluster cannot be decompressed")
 
-// maxBatch bounds how many bytes of compressed clusters are read in one go,
-// if there are several in them.
-const maxBatch = 1 << 20
+// Bounds of what is read for several compressed clusters in one go.
+const (
+	maxBatch   = 1 << 20  // bytes of their streams
+	maxStreams = 256      // of them
+	maxGap     = 256 << 10 // bytes between two streams that are read along with them
+	maxGaps    = 1 << 20  // bytes of all those
+)
 
 // readCompressed fills p with the content at off, all of it in compressed
 // clusters.
@@ -46,47 +52,95 @@ func (c *cursor) readPart(p []byte, cluster, in int64) error {
 }
 
 // readWhole fills p, which is whole clusters, from the cluster given on, as
-// far as their streams lie together. It returns how much it filled, which is
-// at least one cluster.
+// far as one batch goes. It returns how much it filled, which is at least one
+// cluster.
 func (c *cursor) readWhole(p []byte, cluster int64) (int64, error) {
-	first, err := c.stream(cluster)
-	if err != nil {
-		return 0, err
-	}
-	streams := [64]stream{first}
-	n, end := 1, first.offset+first.length
-	for n < min(len(streams), len(p)>>c.clusterBits) {
-		s, err := c.stream(cluster + int64(n))
-		if err != nil || s.offset < first.offset || s.offset+s.length > first.offset+maxBatch {
-			break
-		}
-		streams[n] = s
-		end = max(end, s.offset+s.length)
-		n++
-	}
 	d := c.clusters.decoders.Get().(*decoder)
 	defer c.clusters.decoders.Put(d)
-	src := d.buffer(int(end - first.offset))
-	if err := disk.ReadStored(c.file, src, first.offset); err != nil {
+	if err := c.gather(d, cluster, len(p)>>c.clusterBits); err != nil {
 		return 0, err
 	}
-	for k, s := range streams[:n] {
-		at := s.offset - first.offset
-		dst := p[int64(k)*c.clusterSize:]
-		after := 0 // of dst, what is decoded next
-		if k+1 < n {
-			after = zstdSlack
+	if err := c.readBatch(d); err != nil {
+		if len(d.streams) == 1 {
+			return 0, err
 		}
-		if err := d.decode(dst[:c.clusterSize:c.clusterSize+int64(after)], src[at:at+s.length]); err != nil {
+		// What cannot be read may be between the streams, or another's.
+		d.streams = d.streams[:1]
+		if err := c.readBatch(d); err != nil {
 			return 0, err
 		}
 	}
-	return int64(n) * c.clusterSize, nil
+	for k, s := range d.streams {
+		dst := p[int64(k)*c.clusterSize:]
+		after := 0 // of dst, what is decoded next
+		if k+1 < len(d.streams) {
+			after = zstdSlack
+		}
+		if err := d.decode(dst[:c.clusterSize:c.clusterSize+int64(after)], d.src[s.at:s.at+s.length]); err != nil {
+			return 0, err
+		}
+	}
+	return int64(len(d.streams)) * c.clusterSize, nil
+}
+
+// gather finds the streams of up to n clusters from the one given on, of which
+// there is at least one.
+func (c *cursor) gather(d *decoder, cluster int64, n int) error {
+	first, err := c.stream(cluster)
+	if err != nil {
+		return err
+	}
+	d.streams = append(d.streams[:0], first)
+	for total := first.length; len(d.streams) < min(n, maxStreams); {
+		s, err := c.stream(cluster + int64(len(d.streams)))
+		if total += s.length; err != nil || total > maxBatch {
+			break // it is the first of another batch
+		}
+		d.streams = append(d.streams, s)
+	}
+	return nil
+}
+
+// readBatch reads the streams of a batch. Those that lie close together are read as
+// one, whatever their order: who compresses with several threads stores clusters
+// as they get ready.
+func (c *cursor) readBatch(d *decoder) error {
+	d.order = d.order[:0]
+	for k := range d.streams {
+		d.order = append(d.order, &d.streams[k])
+	}
+	slices.SortFunc(d.order, func(a, b *stream) int { return cmp.Compare(a.offset, b.offset) })
+	d.src = d.src[:0]
+	gaps := int64(0)
+	for list := d.order; len(list) > 0; {
+		first, n := list[0], 0
+		end, at := first.offset, len(d.src)
+		for n < len(list) {
+			s := list[n]
+			gap := max(s.offset-end, 0)
+			if gap > maxGap || gaps+gap > maxGaps {
+				break
+			}
+			gaps += gap
+			s.at = int64(at) + s.offset - first.offset
+			end = max(end, s.offset+s.length)
+			n++
+		}
+		d.src = slices.Grow(d.src, int(end-first.offset))[:at+int(end-first.offset)]
+		if err := disk.ReadStored(c.file, d.src[at:], first.offset); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
 }
 
 // A stream is where a compressed cluster is in the file: the sectors from its
 // first byte on. What is in them may end before they do.
-type stream struct{ offset, length int64 }
+type stream struct {
+	offset, length int64
+	at             int64 // in what was read for a batch
+}
 
 // stream finds a compressed cluster.
 func (c *cursor) stream(cluster int64) (stream, error) {
@@ -105,7 +159,7 @@ func (h *header) streamOf(entry uint64) stream {
 	x := 62 - (h.clusterBits - 8)
 	offset := int64(entry & (1<<x - 1))
 	sectors := int64(entry&(entryCompressed-1)>>x) + 1
-	return stream{offset, sectors*disk.SectorSize - offset%disk.SectorSize}
+	return stream{offset: offset, length: sectors*disk.SectorSize - offset%disk.SectorSize}
 }
 
 // A clusterCache keeps the clusters decompressed last, for reads of less than
@@ -152,19 +206,13 @@ func (c *clusterCache) read(p []byte, in, cluster int64, fill func([]byte) error
 	return nil
 }
 
-// A decoder decompresses one cluster at a time. Not for concurrent use.
+// A decoder decompresses the clusters of a batch. Not for concurrent use.
 type decoder struct {
 	compression uint8
-	src         []byte
+	streams     []stream
+	order       []*stream // the streams, by offset
+	src         []byte    // what was read for them
 	zstd        *zstd.Decoder
-}
-
-// buffer returns n bytes of scratch space.
-func (d *decoder) buffer(n int) []byte {
-	if cap(d.src) < n {
-		d.src = make([]byte, n)
-	}
-	return d.src[:n]
 }
 
 // decode fills dst, a cluster, from the stream that src begins with. A deflate

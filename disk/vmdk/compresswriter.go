@@ -30,8 +30,11 @@ func (c *compressor) Compress(dst, unit []byte, off int64) ([]byte, error) {
 	dst = append(dst, 0, 0, 0, 0) // the length
 	dst = e.AppendZlib(dst, unit)
 	binary.LittleEndian.PutUint32(dst[start+8:], uint32(len(dst)-start-markerSize))
-	return dst, nil
+	// Up to the next sector, so that grains can be written together.
+	return append(dst, sector[:-(len(dst)-start)&(disk.SectorSize-1)]...), nil
 }
+
+var sector [disk.SectorSize]byte // of zeros
 
 func (c *compressor) PlaceCompressed(off, n int64) (int64, error) {
 	s := c.extents[0]
