@@ -47,7 +47,7 @@ func (e *CompareError) Unwrap() error { return e.Err }
 func Compare(ctx context.Context, x Comparison) (Difference, error) {
 	c := &comparer{Comparison: x, size: max(x.A.Size(), x.B.Size()), first: math.MaxInt64}
 	c.progress.report = x.Progress
-	c.buffers.New = func() any { b := make([]byte, len(zeros)); return &b }
+	c.buffers.New = func() any { b := make([]byte, len(zeroBuffer)); return &b }
 	var group sync.WaitGroup
 	for range workers(x.Workers) {
 		group.Go(func() {
@@ -153,7 +153,7 @@ func (c *comparer) nextStrictly(a, b disk.Extent) (pair, bool) {
 func paired(a, b disk.Extent) pair {
 	n := min(a.Length, b.Length)
 	if !isHole(a) || !isHole(b) {
-		n = min(n, int64(len(zeros)))
+		n = min(n, int64(len(zeroBuffer)))
 	}
 	return pair{a.Sub(a.Start, a.Start+n), b.Sub(b.Start, b.Start+n)}
 }
@@ -220,7 +220,7 @@ func (c *comparer) release(buf *[]byte) {
 
 func content(buf *[]byte, e disk.Extent) []byte {
 	if buf == nil {
-		return zeros[:e.Length]
+		return zeroBuffer[:e.Length]
 	}
 	return (*buf)[:e.Length]
 }

@@ -18,6 +18,7 @@ type copier struct {
 	encrypter  disk.Encrypter  // nil does not encrypt it
 	hash       hash.Hash       // of what the output shows; nil is none
 	target     disk.Target
+	sparser    disk.SparseCopier // leaves zeros out of what it copies; nil is none
 	unit       int64
 	buffer     int64 // bytes of a piece that is read, at most: a unit at least
 	block      int64 // in which zeros are looked for
@@ -89,7 +90,7 @@ func (c *copier) prepare(p *piece) error {
 		return c.readBelow(p)
 	case p.hole() && (!c.dense || c.compressor == nil):
 		return nil
-	case p.whole(disk.Data) && c.offloads():
+	case p.whole(disk.Data) && (c.offloads() || c.sparser != nil):
 		return nil
 	}
 	p.content = c.newBuffer(p)[:p.length]

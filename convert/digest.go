@@ -51,7 +51,7 @@ func (c *copier) hashedZeros(n int64) {
 		return
 	}
 	for n > 0 {
-		part := zeros[:min(n, int64(len(zeros)))]
+		part := zeroBuffer[:min(n, int64(len(zeroBuffer)))]
 		c.hashed(part)
 		n -= int64(len(part))
 	}

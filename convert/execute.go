@@ -131,6 +131,7 @@ func Execute(ctx context.Context, x Execution) (Result, error) {
 	c.setSparse(x.SparseSize, c.compressor != nil || x.Options.Compress)
 	c.progress.report = x.Progress
 	c.pacer.rate = x.Rate
+	c.sparser = c.sparseCopier()
 	if err := c.run(ctx, workers(x.Workers)); err != nil {
 		return Result{}, err
 	}
@@ -169,6 +170,20 @@ func (c *copier) setSparse(n int64, compress bool) {
 	if _, flat := c.writer.(disk.Flat); !flat {
 		c.block = max(c.unit, 1<<(bits.Len64(uint64(n))-1))
 	}
+}
+
+// sparseCopier returns who copies what is stored without the zeros in it, if that
+// comes to the same as to look for them here: nil if not.
+func (c *copier) sparseCopier() disk.SparseCopier {
+	w, _ := c.writer.(disk.Hollow)
+	t, _ := c.target.(disk.SparseCopier)
+	switch {
+	case w == nil || t == nil || !w.Hollow():
+	case c.dense || c.asIs() || c.compressor != nil || c.encrypter != nil || c.hash != nil || c.pacer.rate != 0:
+	case c.block == t.SparseBlock() && c.sparse == c.block:
+		return t
+	}
+	return nil
 }
 
 // workers returns how many workers there are if n are asked for. One for each

@@ -16,6 +16,7 @@ import (
 	"instar/dd"
 	"instar/disk"
 	"instar/disk/raw"
+	"instar/internal/zeros"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -96,6 +97,31 @@ type memory struct {
 	written   int64
 	synced    bool
 	cutsShort bool // CopyFrom copies half of what it is asked for
+	sparse    int64
+	spared    int64 // bytes that CopySparse came past
+}
+
+func (m *memory) SparseBlock() int64 { return m.sparse }
+
+func (m *memory) CopySparse(src disk.File, srcOff, off, n int64) (int64, error) {
+	if m.full > 0 || !m.offloads {
+		return 0, errors.ErrUnsupported
+	}
+	if m.cutsShort && n > 2*m.sparse {
+		n = n / 2 / m.sparse * m.sparse
+	}
+	p := make([]byte, n)
+	if _, err := src.ReadAt(p, srcOff); err != nil {
+		return 0, nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.spared += n
+	_ = zeros.Blocks(p, int(m.sparse), func(start, end int) error {
+		m.written += int64(copy(m.p[off+int64(start):], p[start:end]))
+		return nil
+	})
+	return n, nil
 }
 
 var errFull = errors.New("full")
@@ -269,6 +295,52 @@ func TestCostFollowsWhatIsStored(t *testing.T) {
 	}
 	if m.written != 4096 {
 		t.Errorf("wrote %d bytes for 4096", m.written)
+	}
+}
+
+// What is stored as it is can be copied without the zeros in it by the target, if
+// zeros are looked for as it does that, and reads as zeros where nothing is written.
+func TestSparseCopier(t *testing.T) {
+	content := []part{{disk.Data, 4096, 1}, {disk.Data, 40 << 20, 0}, {disk.Data, 4096, 2}, {disk.Encoded, 4096, 3}}
+	for _, tc := range []struct {
+		name   string
+		change func(*convert.Execution, *memory)
+		spared bool
+	}{
+		{"by default", func(*convert.Execution, *memory) {}, true},
+		{"in halves", func(_ *convert.Execution, m *memory) { m.cutsShort = true }, true},
+		{"it cannot after all", func(_ *convert.Execution, m *memory) { m.offloads = false }, false},
+		{"other blocks", func(_ *convert.Execution, m *memory) { m.sparse = 512 }, false},
+		{"-S 64k", func(x *convert.Execution, _ *memory) { x.SparseSize = 65536 }, false},
+		{"dense", func(x *convert.Execution, _ *memory) { x.SkipZeros = false }, false},
+		{"as stored", func(x *convert.Execution, _ *memory) { x.Offload = true }, false},
+		{"a target with something in it", func(x *convert.Execution, _ *memory) { x.Options.Zeroed = false }, false},
+		{"a digest", func(x *convert.Execution, _ *memory) { x.Hash = sha256.New() }, false},
+		{"a rate", func(x *convert.Execution, _ *memory) { x.Rate = 1 << 40 }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := &fake{parts: content}
+			m := &memory{sparse: 4096, offloads: true, zeroes: true}
+			x := execution(f, m)
+			x.SkipZeros, x.Options.Zeroed = true, true
+			tc.change(&x, m)
+			r, err := convert.Execute(t.Context(), x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(m.p, f.content()) {
+				t.Error("the output has other content")
+			}
+			if (m.spared > 0) != tc.spared {
+				t.Errorf("the target copied %d bytes", m.spared)
+			}
+			if x.SkipZeros && !x.Offload && m.written > 3*4096 {
+				t.Errorf("%d bytes were written for %d", m.written, 3*4096)
+			}
+			if n := r.Copied + r.Offloaded + r.Zeroed; n != f.Size() {
+				t.Errorf("%d bytes of %d are accounted for", n, f.Size())
+			}
+		})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 // Sizes of pieces in bytes.
 const (
 	bufferSize  = 2 << 20   // read and written
+	sparseSize  = 16 << 20  // copied without the zeros in it
 	offloadSize = 64 << 20  // moved by the kernel
 	zeroSize    = 256 << 20 // zeroed by the file system
 )
@@ -174,6 +175,8 @@ func (c *copier) most(e disk.Extent, hollow bool) int64 {
 		return math.MaxInt64
 	case hole && (!c.dense || c.compressor == nil):
 		n = zeroSize
+	case e.Kind == disk.Data && c.sparser != nil:
+		n = sparseSize
 	case e.Kind == disk.Data && c.offloads() && !c.noOffload.isSet() && c.pacer.rate == 0:
 		n = offloadSize
 	}

@@ -5,6 +5,7 @@ import (
 	"hash"
 
 	"instar/disk"
+	"instar/internal/zeros"
 )
 
 // A ZeroWriter is a hash that takes a run of zeros at once, however long it is.
@@ -33,8 +34,8 @@ type runHash struct {
 func (h *runHash) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
-		zero, end := allZero(p[:disk.SectorSize]), disk.SectorSize
-		for end < len(p) && allZero(p[end:end+disk.SectorSize]) == zero {
+		zero, end := zeros.All(p[:disk.SectorSize]), disk.SectorSize
+		for end < len(p) && zeros.All(p[end:end+disk.SectorSize]) == zero {
 			end += disk.SectorSize
 		}
 		if zero {

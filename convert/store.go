@@ -78,10 +78,10 @@ func (c *copier) zero(at, off, n int64) error {
 	return c.writeZeros(at, off, n)
 }
 
-var zeros [bufferSize]byte
+var zeroBuffer [bufferSize]byte
 
 func (c *copier) writeZeros(at, off, n int64) error {
-	content := zeros[:]
+	content := zeroBuffer[:]
 	if c.encrypter != nil {
 		buf := c.buffers.Get().(*[]byte)
 		defer c.buffers.Put(buf)
@@ -101,10 +101,17 @@ func (c *copier) writeZeros(at, off, n int64) error {
 	return nil
 }
 
-// offload has the kernel move a part of a piece that is stored as it is.
+// offload has a part of a piece that is stored moved by others.
 func (c *copier) offload(p *piece, part part) error {
 	e := p.extents[0]
 	e = e.Sub(e.Start+part.start, e.Start+part.end)
+	if c.sparser != nil {
+		done, err := c.copySparse(e, part.at)
+		if err != nil {
+			return &WriteError{p.off + part.start + done, err}
+		}
+		return c.copyRest(e, part.at, p.off+part.start, done)
+	}
 	done, err := c.copyStored(e, part.at, p.off+part.start)
 	if err != nil {
 		return err
@@ -112,6 +119,16 @@ func (c *copier) offload(p *piece, part part) error {
 	p.result.Offloaded += done
 	p.result.Copied -= done
 	return c.copyRest(e, part.at, p.off+part.start, done)
+}
+
+// copySparse has an extent copied without the zeros in it, and returns how far
+// that came.
+func (c *copier) copySparse(e disk.Extent, at int64) (int64, error) {
+	done, err := c.sparser.CopySparse(e.File, e.Offset, at, e.Length)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return done, err
 }
 
 // copyStored has the kernel copy an extent as far as it can, and returns how
@@ -135,7 +152,8 @@ func (c *copier) copyStored(e disk.Extent, at, off int64) (done int64, err error
 	return done, nil
 }
 
-// copyRest reads and writes what is left of an extent from done on.
+// copyRest reads and writes what is left of an extent from done on, without the
+// zeros in it if those are left out.
 func (c *copier) copyRest(e disk.Extent, at, off, done int64) error {
 	if done == e.Length {
 		return nil
@@ -148,8 +166,17 @@ func (c *copier) copyRest(e disk.Extent, at, off, done int64) error {
 		if err := e.Sub(e.Start+done, e.Start+done+n).Read(part); err != nil {
 			return &ReadError{e.Start + done, err}
 		}
-		if err := c.writeAt(part, at+done, off+done); err != nil {
-			return err
+		runs := []run{{end: n}}
+		if c.sparser != nil {
+			runs = findZeros(part, off+done, c.block, c.sparse)
+		}
+		for _, r := range runs {
+			if r.zero {
+				continue
+			}
+			if err := c.writeAt(part[r.start:r.end], at+done+r.start, off+done+r.start); err != nil {
+				return err
+			}
 		}
 		done += n
 	}

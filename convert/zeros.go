@@ -1,9 +1,10 @@
 package convert
 
 import (
-	"encoding/binary"
 	"sync/atomic"
 	"time"
+
+	"instar/internal/zeros"
 )
 
 // A run is [start, end) of the content of a piece.
@@ -22,8 +23,8 @@ func findZeros(content []byte, off, block, sparse int64) []run {
 	next := func(at int64) int64 { return min(at+block-(off+at)%block, n) }
 	for start := int64(0); start < n; {
 		end := next(start)
-		zero := allZero(content[start:end])
-		for end < n && allZero(content[end:next(end)]) == zero {
+		zero := zeros.All(content[start:end])
+		for end < n && zeros.All(content[end:next(end)]) == zero {
 			end = next(end)
 		}
 		if zero && end-start < sparse && start > 0 && end < n {
@@ -61,25 +62,6 @@ func (c *copier) zeros(p *piece) []run {
 	}
 	return list
 }
-
-// allZero reports whether p is all zeros.
-func allZero(p []byte) bool {
-	for len(p) >= 64 {
-		b := p[:64]
-		if le(b)|le(b[8:])|le(b[16:])|le(b[24:])|le(b[32:])|le(b[40:])|le(b[48:])|le(b[56:]) != 0 {
-			return false
-		}
-		p = p[64:]
-	}
-	for _, c := range p {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-func le(p []byte) uint64 { return binary.LittleEndian.Uint64(p) }
 
 // A onceFlag is set once and read by many.
 type onceFlag struct{ v atomic.Bool }

@@ -168,6 +168,17 @@ type Target interface {
 	Sync() error
 }
 
+// A SparseCopier is a Target that can leave zeros out of what it copies.
+type SparseCopier interface {
+	Target
+	// SparseBlock returns in blocks of how many bytes; 0 is that it cannot.
+	SparseBlock() int64
+	// CopySparse does as CopyFrom, but leaves each block, counted from off, as it
+	// is where it would become all zeros. It copies less where something fails,
+	// and what it says then may be less than what it did.
+	CopySparse(src File, srcOff, off, n int64) (int64, error)
+}
+
 // A Puncher is a Target that can give space up.
 type Puncher interface {
 	Target

@@ -37,6 +37,14 @@ type Flat interface {
 	Flat()
 }
 
+// A Hollow is a Flat that may have nothing to do for zeros.
+type Hollow interface {
+	Flat
+	// Hollow reports whether all that is not written reads as zeros, and is to be
+	// left so: Zero does nothing then.
+	Hollow() bool
+}
+
 // A Compressor is a Writer that stores its units compressed.
 type Compressor interface {
 	Writer

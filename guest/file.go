@@ -10,6 +10,7 @@ import (
 
 	"instar/disk"
 	"instar/job"
+	"instar/job/wall"
 )
 
 // A file is a granted descriptor. It is used by system calls alone: package os
@@ -94,6 +95,7 @@ type target struct {
 	keeps  bool // its length, as a device does
 	// reserves says that space is allocated before a long write.
 	reserves bool
+	sparse   bool // zeros can be left out of copies
 	// used is set from the first change on: a target that does not keep its
 	// length is handed out empty.
 	used atomic.Bool
@@ -155,13 +157,30 @@ func (t *target) Punch(off, n int64) error {
 
 // CopyFrom is copy_file_range. One call of it stops where the kernel likes.
 func (t *target) CopyFrom(src disk.File, srcOff, off, n int64) (int64, error) {
+	return t.copyRange(src, srcOff, off, n, 0)
+}
+
+// SparseBlock is [disk.SparseCopier]'s.
+func (t *target) SparseBlock() int64 {
+	if !t.sparse {
+		return 0
+	}
+	return wall.SparseBlock
+}
+
+// CopySparse is [disk.SparseCopier]'s.
+func (t *target) CopySparse(src disk.File, srcOff, off, n int64) (int64, error) {
+	return t.copyRange(src, srcOff, off, n, wall.LeaveZeros)
+}
+
+func (t *target) copyRange(src disk.File, srcOff, off, n int64, flags int) (int64, error) {
 	f, ok := src.(*file)
 	if !ok || t.direct >= 0 { // which the kernel would copy through the page cache
 		return 0, errors.ErrUnsupported
 	}
 	t.used.Store(true)
 	for {
-		done, err := unix.CopyFileRange(f.fd, &srcOff, t.fd, &off, int(n), 0)
+		done, err := unix.CopyFileRange(f.fd, &srcOff, t.fd, &off, int(n), flags)
 		if err != unix.EINTR {
 			return int64(max(done, 0)), unsupported(err)
 		}

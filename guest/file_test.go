@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"instar/job"
+	"instar/job/wall"
 )
 
 // Runs are told alike wherever they are asked for, in whatever order.
@@ -94,5 +95,36 @@ func TestWriteReserves(t *testing.T) {
 	out = &target{fd: int(full.Fd()), direct: -1, reserves: true}
 	if _, err := out.WriteAt(data, 0); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a full device: %v", err)
+	}
+}
+
+// A kernel does not leave zeros out, and whoever is told that it can goes on by
+// itself.
+func TestKernelLeavesNoZerosOut(t *testing.T) {
+	dir := t.TempDir()
+	r, err := os.Create(filepath.Join(dir, "in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	w, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := r.WriteAt(make([]byte, 8192), 0); err != nil {
+		t.Fatal(err)
+	}
+	out := &target{fd: int(w.Fd()), direct: -1}
+	if n := out.SparseBlock(); n != 0 {
+		t.Errorf("blocks of %d bytes that nobody has granted", n)
+	}
+	n, err := out.CopySparse(&file{fd: int(r.Fd())}, 0, 0, 8192)
+	if n != 0 || !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("%d, %v", n, err)
+	}
+	out.sparse = true
+	if n := out.SparseBlock(); n != wall.SparseBlock {
+		t.Errorf("blocks of %d bytes", n)
 	}
 }

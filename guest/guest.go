@@ -65,6 +65,7 @@ type grant struct {
 	fd       int
 	access   job.Access
 	reserves bool
+	sparse   bool
 }
 
 // handle carries one message out and returns the answer, if it is a job.
@@ -74,7 +75,7 @@ func (s *server) handle(m *job.Message, fd int) *job.Message {
 		if old, ok := s.grants[m.Grant.ID]; ok {
 			unix.Close(old.fd)
 		}
-		s.grants[m.Grant.ID] = grant{fd, m.Grant.Access, m.Grant.Reserve}
+		s.grants[m.Grant.ID] = grant{fd, m.Grant.Access, m.Grant.Reserve, m.Grant.LeavesZeros}
 		return nil
 	case m.Revoke != nil:
 		if g, ok := s.grants[m.Revoke.ID]; ok {

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 
 	"instar/disk"
+	"instar/internal/zeros"
 )
 
 // checkBitmaps says why bitmaps cannot be stored in an image of size bytes.
@@ -73,7 +74,7 @@ func (w *writer) writeBitmap(b disk.Bitmap) ([]byte, error) {
 		if err := disk.ReadStored(b.Bits, cluster[:min(w.clusterSize, length-k*w.clusterSize)], k*w.clusterSize); err != nil {
 			return nil, err
 		}
-		if allZero(cluster) {
+		if zeros.All(cluster) {
 			continue
 		}
 		at, err := w.alloc(1)
@@ -103,15 +104,6 @@ func (w *writer) writeBitmap(b disk.Bitmap) ([]byte, error) {
 	be.PutUint16(entry[18:], uint16(len(b.Name)))
 	copy(entry[bitmapEntrySize:], b.Name)
 	return entry, nil
-}
-
-func allZero(p []byte) bool {
-	for _, c := range p {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // encode returns the header extension that says where the directory is.

@@ -16,10 +16,10 @@ var errDecompress = disk.Corruptf(formatName, "compressed cluster cannot be deco
 
 // Bounds of what is read for several compressed clusters in one go.
 const (
-	maxBatch   = 1 << 20  // bytes of their streams
-	maxStreams = 256      // of them
+	maxBatch   = 1 << 20   // bytes of their streams
+	maxStreams = 256       // of them
 	maxGap     = 256 << 10 // bytes between two streams that are read along with them
-	maxGaps    = 1 << 20  // bytes of all those
+	maxGaps    = 1 << 20   // bytes of all those
 )
 
 // readCompressed fills p with the content at off, all of it in compressed

@@ -76,6 +76,9 @@ func preallocation(values map[string]string) (string, error) {
 // Flat implements [disk.Flat].
 func (w *writer) Flat() {}
 
+// Hollow implements [disk.Hollow].
+func (w *writer) Hollow() bool { return w.allocated || w.zeroed && !w.allocate }
+
 func (w *writer) Unit() int64 { return unit }
 
 func (w *writer) Place(off, n int64) (at, placed int64, err error) { return off, n, nil }

@@ -157,7 +157,7 @@ var Table = []Group{
 				{Index: 0, Name: "fd_in", Descriptor: Input},
 				{Index: 2, Name: "fd_out", Descriptor: Output},
 				{Index: 3, Name: "*off_out + size", Ceiling: true},
-				{Index: 5, Name: "flags", OneOf: []Value{{"0", 0}}},
+				{Index: 5, Name: "flags", OneOf: []Value{{"0", 0}, {"LEAVE_ZEROS, the microVM's own", LeaveZeros}}},
 			},
 		},
 		{

@@ -18,6 +18,14 @@ const ControlDescriptor = 3
 // MaxDescriptors bounds the descriptors that a worker can have at a time.
 const MaxDescriptors = 4096
 
+// LeaveZeros is a flag of copy_file_range that only the microVM knows: blocks of
+// SparseBlock bytes of the output, counted from where the copy begins, are left
+// alone where they would become all zeros. The kernel refuses it.
+const (
+	LeaveZeros  = 1 << 31
+	SparseBlock = 4096
+)
+
 // A Call is one system call that a worker may make.
 type Call struct {
 	Number uint64 // on this architecture

@@ -118,6 +118,8 @@ func TestPermits(t *testing.T) {
 		{unix.SYS_FALLOCATE, [6]uint64{4, unix.FALLOC_FL_PUNCH_HOLE}, false},
 		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, 0}, true},
 		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, 1}, false},
+		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, LeaveZeros}, true},
+		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, LeaveZeros | 1}, false},
 		{unix.SYS_EXIT_GROUP, [6]uint64{1, 2, 3, 4, 5, 6}, true},
 	} {
 		if got := Lookup(c.call).Permits(c.args); got != c.want {

@@ -3,11 +3,14 @@
 package kvm
 
 import (
+	"cmp"
 	"encoding/binary"
+	"io"
 	"math"
 
 	"golang.org/x/sys/unix"
 
+	"instar/internal/zeros"
 	"instar/job"
 	"instar/job/wall"
 )
@@ -117,8 +120,9 @@ func (g *guest) fdatasync(r *request) (uint64, unix.Errno) {
 	return 0, errnoOf(unix.Fdatasync(r.files[0].fd))
 }
 
-// copyFileRange has the kernel copy from an input to the output. Both offsets
-// are given: no descriptor here has a position of its own.
+// copyFileRange has the kernel copy from an input to the output, or copies itself
+// if zeros are to be left out. Both offsets are given: no descriptor here has a
+// position of its own. With zeros left out they stay as they are.
 func (g *guest) copyFileRange(r *request) (uint64, unix.Errno) {
 	from, to := r.files[0], r.files[2]
 	in, errno := g.offset(r.args[1])
@@ -132,6 +136,9 @@ func (g *guest) copyFileRange(r *request) (uint64, unix.Errno) {
 	if !to.mayWrite(uint64(out), r.args[4]) {
 		return 0, unix.EFBIG
 	}
+	if r.args[5] == wall.LeaveZeros {
+		return uint64(g.copySparse(from, to, in, out, int64(min(r.args[4], maxTransfer)))), 0
+	}
 	n, err := unix.CopyFileRange(from.fd, &in, to.fd, &out, int(min(r.args[4], maxTransfer)), 0)
 	if err != nil {
 		return 0, errnoOf(err)
@@ -141,6 +148,48 @@ func (g *guest) copyFileRange(r *request) (uint64, unix.Errno) {
 		return 0, errno
 	}
 	return uint64(n), g.space.copyOut(r.args[3], binary.LittleEndian.AppendUint64(nil, uint64(out)))
+}
+
+// sparseBuffer is the length of a buffer of copySparse in bytes, and sparseBuffers
+// how many there are at the most.
+const (
+	sparseBuffer  = 2 << 20
+	sparseBuffers = 4
+)
+
+// copySparse copies n bytes from an input to the output but for blocks of zeros,
+// and returns how far it came: up to where something failed, or the input ended.
+// The guest goes on from there by itself, and hears why.
+func (g *guest) copySparse(from, to *file, in, out, n int64) (done int64) {
+	buffer := <-g.buffers
+	defer func() { g.buffers <- buffer }()
+	if buffer == nil {
+		buffer = make([]byte, sparseBuffer)
+	}
+	for done < n {
+		b := buffer[:min(n-done, sparseBuffer)]
+		got, err := unix.Preadv(from.fd, [][]byte{b}, in+done)
+		if err != nil || got < len(b) {
+			return done
+		}
+		g.stats.read.Add(uint64(got))
+		err = zeros.Blocks(b, wall.SparseBlock, func(start, end int) error {
+			for start < end {
+				n, err := to.write([][]byte{b[start:end]}, out+done+int64(start), int64(end-start))
+				if n <= 0 {
+					return cmp.Or(err, io.ErrShortWrite)
+				}
+				g.stats.written.Add(uint64(n))
+				start += n
+			}
+			return nil
+		})
+		if err != nil {
+			return done
+		}
+		done += int64(got)
+	}
+	return done
 }
 
 // offset brings in the file offset that the guest has at address, where the

@@ -423,3 +423,56 @@ func TestCopyFileRange(t *testing.T) {
 		}
 	}
 }
+
+// TestLeaveZeros has blocks of zeros left out of a copy, and what is there in the
+// output stay.
+func TestLeaveZeros(t *testing.T) {
+	const block = wall.SparseBlock
+	f := newFixture(t)
+	in := bytes.Repeat([]byte("in"), 5*block/2)
+	clear(in[block+100:][:3*block]) // two blocks, counted from 100 on
+	in = append(in, make([]byte, 100)...)
+	if _, err := f.in.WriteAt(in, 0); err != nil {
+		t.Fatal(err)
+	}
+	old := bytes.Repeat([]byte("old"), ceiling/3)
+	offIn, offOut := f.buf, f.buf+8
+	for _, c := range []struct {
+		name       string
+		off, at, n uint64
+		want       uint64
+		errno      unix.Errno
+	}{
+		{"all zeros", block + 100, 0, 2 * block, 2 * block, 0},
+		{"none", 0, 0, 2 * block, 2 * block, 0},
+		{"some", 100, 0, 2 * block, 2 * block, 0},
+		{"zeros that make up no block", 200, 1, block + 300, block + 300, 0},
+		{"a short block", 5 * block, 4000, 100, 100, 0},
+		{"up to the end of the input", 5*block + 90, 4000, 100, 0, 0},
+		{"beyond the ceiling", 0, ceiling - block, block + 1, 0, unix.EFBIG},
+	} {
+		if _, err := f.out.WriteAt(old, 0); err != nil {
+			t.Fatal(err)
+		}
+		want := bytes.Clone(old)
+		for at := uint64(0); at < c.want; at += block {
+			part := in[c.off+at : c.off+min(at+block, c.want)]
+			if !bytes.Equal(part, make([]byte, len(part))) {
+				copy(want[c.at+at:], part)
+			}
+		}
+		f.poke(offIn, c.off, c.at)
+		got, errno := f.call(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, c.n, wall.LeaveZeros)
+		if got != c.want || errno != c.errno {
+			t.Errorf("%s: %d, %v; want %d, %v", c.name, got, errno, c.want, c.errno)
+		}
+		content := make([]byte, len(old))
+		if _, err := f.out.ReadAt(content, 0); err != nil || !bytes.Equal(content, want) {
+			t.Errorf("%s: the output has something else, %v", c.name, err)
+		}
+	}
+	for range 2 * sparseBuffers { // they come back
+		f.poke(offIn, 0, 0)
+		f.must(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, 1, wall.LeaveZeros)
+	}
+}

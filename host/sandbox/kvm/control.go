@@ -48,7 +48,8 @@ func (c *control) next(t *files) unix.Errno {
 			return errno
 		}
 		c.rights = number
-		m.Grant.Reserve = false // it is done here, which spares an exit each
+		// Both are done here, which spares exits.
+		m.Grant.Reserve, m.Grant.LeavesZeros = false, m.Grant.Access == job.Write
 	}
 	if c.rest, err = job.Encode(m); err != nil {
 		return unix.EIO

@@ -22,6 +22,7 @@ type guest struct {
 	log     *log
 	cpus    processors
 	clock   clock
+	buffers chan []byte // of copySparse; nil until used
 
 	stats    stats
 	shortage atomic.Pointer[Outcome] // what the guest was refused first
@@ -44,7 +45,10 @@ func newGuest(s *space, cpus processors, controlFD int) (*guest, error) {
 	}
 	g := &guest{
 		space: s, cpus: cpus, files: newFiles(), control: newControl(controlFD), poll: poll, log: new(log),
-		ended: make(chan ending, 1),
+		ended: make(chan ending, 1), buffers: make(chan []byte, sparseBuffers),
+	}
+	for range sparseBuffers {
+		g.buffers <- nil
 	}
 	g.stats.calls = map[uint64]*atomic.Uint64{}
 	for c := range wall.Calls() {
