@@ -61,14 +61,7 @@ func (c *cursor) readWhole(p []byte, cluster int64) (int64, error) {
 		return 0, err
 	}
 	if err := c.readBatch(d); err != nil {
-		if len(d.streams) == 1 {
-			return 0, err
-		}
-		// What cannot be read may be between the streams, or another's.
-		d.streams = d.streams[:1]
-		if err := c.readBatch(d); err != nil {
-			return 0, err
-		}
+		return 0, err
 	}
 	for k, s := range d.streams {
 		dst := p[int64(k)*c.clusterSize:]
