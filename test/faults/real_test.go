@@ -1,8 +1,10 @@
 package faults
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -213,6 +215,61 @@ func TestInputIsCutShort(t *testing.T) {
 			}
 		}
 	}
+}
+
+// compare does not take for zeros what a file has lost while it was read. It is
+// stopped when it has begun, for the file to be shorter when it ends.
+func TestComparedIsCutShort(t *testing.T) {
+	const size, kept = 16 << 20, 1 << 20 // all that is cut off are zeros
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	content := append(bytes.Repeat([]byte{1}, kept), make([]byte, size-kept)...)
+	if err := os.WriteFile(second, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, wall := range program.Walls() {
+		// The stop may come too late.
+		for stopped := false; !stopped; {
+			if err := os.WriteFile(first, content, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(program.Instar(), "compare", "-p", "--sandbox="+wall, first, second)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var said bytes.Buffer
+			cmd.Stderr = &said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := out.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Process.Signal(unix.SIGSTOP)
+			program.Until(t, "the stop", func() bool {
+				state := processState(cmd.Process.Pid)
+				stopped = state == "T"
+				return stopped || state == "Z"
+			})
+			if err := os.Truncate(first, kept); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Process.Signal(unix.SIGCONT)
+			rest, _ := io.ReadAll(out)
+			cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); stopped && (code != 4 || !strings.HasSuffix(said.String(), "first: the file became shorter while it was read\n")) {
+				t.Errorf("behind %s: exit code %d, %q, %q", wall, code, said.String(), rest)
+			}
+		}
+	}
+}
+
+// processState returns the letter for the state of a process.
+func processState(pid int) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return rest[:min(1, len(rest))]
 }
 
 // begun reports that a temporary file has content.
