@@ -43,6 +43,11 @@ func (g *guest) mmap(r *request) (uint64, unix.Errno) {
 		s.taken = s.taken.remove(v)
 		return 0, g.short(errno)
 	}
+	// Go's heap goes where it was reserved before. What goes anywhere are tables
+	// of the runtime, of which a page here and there is used.
+	if fixed {
+		s.enlarge(v)
+	}
 	return v.start, 0
 }
 

@@ -82,7 +82,7 @@ func reserve(size uint64) ([]byte, error) {
 const headroom = 64 << 20
 
 // reserveAligned reserves size bytes that begin at a multiple of blockSize, so
-// that blocks can be huge pages of the VMM too.
+// that blocks can be huge pages of the VMM too, see [ram.enlarge].
 func reserveAligned(size uint64) ([]byte, error) {
 	b, err := reserve(size + blockSize + headroom)
 	if err != nil {
@@ -92,8 +92,7 @@ func reserveAligned(size uint64) ([]byte, error) {
 	unmap(b[:skip])
 	unmap(b[skip+size:])
 	b = b[skip : skip+size : skip+size]
-	// Without huge pages everything works, only slower.
-	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
+	_ = unix.Madvise(b, unix.MADV_NOHUGEPAGE) // where there are none, there is nothing to turn off
 	return b, nil
 }
 

@@ -140,6 +140,15 @@ func (s *space) populate(v interval) unix.Errno {
 	return 0
 }
 
+// enlarge has the whole blocks of v, all of which have memory, be huge pages.
+func (s *space) enlarge(v interval) {
+	for piece, offset := range s.pieces(v) {
+		if piece.end-piece.start == blockSize {
+			s.ram.enlarge(offset)
+		}
+	}
+}
+
 // back has memory behind v, which is a block or lies within one.
 func (s *space) back(v interval) error {
 	block := roundDown(v.start, blockSize)
