@@ -35,6 +35,7 @@ type copier struct {
 	slots     chan struct{} // one for each piece in flight
 	buffers   sync.Pool
 	pacer     pacer
+	copying   sync.Mutex // held while the kernel copies
 	noOffload onceFlag
 	noZero    onceFlag
 

@@ -136,7 +136,7 @@ func (c *copier) copySparse(e disk.Extent, at int64) (int64, error) {
 func (c *copier) copyStored(e disk.Extent, at, off int64) (done int64, err error) {
 	for done < e.Length && !c.noOffload.isSet() {
 		c.pacer.wait(e.Length - done)
-		n, err := c.target.CopyFrom(e.File, e.Offset+done, at+done, e.Length-done)
+		n, err := c.copyFrom(e.File, e.Offset+done, at+done, e.Length-done)
 		done += n
 		if errors.Is(err, errors.ErrUnsupported) {
 			c.noOffload.set()
@@ -150,6 +150,14 @@ func (c *copier) copyStored(e disk.Extent, at, off int64) (done int64, err error
 		}
 	}
 	return done, nil
+}
+
+// copyFrom has the kernel copy, one at a time: a second one would spin on the lock
+// of the file that the first one holds.
+func (c *copier) copyFrom(f disk.File, from, at, n int64) (int64, error) {
+	c.copying.Lock()
+	defer c.copying.Unlock()
+	return c.target.CopyFrom(f, from, at, n)
 }
 
 // copyRest reads and writes what is left of an extent from done on, without the
