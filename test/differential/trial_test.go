@@ -410,7 +410,8 @@ func (c trial) compareSpace(t *testing.T, theirs, ours string, names []string) v
 // takesAll reports that an output may have space for all of the disk where
 // qemu-img's has not: docs/divergences.md has the reasons.
 func (c trial) takesAll() bool {
-	if c.format() == "qcow2" && c.sets("data_file") && (c.sets("preallocation=falloc") || c.sets("preallocation=full")) {
+	full := c.sets("preallocation=falloc") || c.sets("preallocation=full")
+	if c.format() == "qcow2" && full && (c.sets("data_file") || c.sets("encrypt.")) {
 		return true
 	}
 	if c.sets("encrypt.") && c.sets("preallocation") && c.sets("compat=0.10") {
