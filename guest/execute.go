@@ -181,7 +181,7 @@ const directWorkers = 8
 // of the same file for direct I/O if that is not 0.
 func (s *server) target(id, direct int) (*target, error) {
 	own, err := s.output(id)
-	t := &target{fd: own.fd, direct: -1, reserves: own.reserves, sparse: own.sparse}
+	t := &target{fd: own.fd, direct: -1, reserves: own.reserves, extended: own.extended}
 	if err != nil || direct == 0 {
 		return t, err
 	}

@@ -3,6 +3,7 @@ package guest
 import (
 	"errors"
 	"io"
+	"sort"
 	"sync"
 	"sync/atomic"
 
@@ -16,15 +17,13 @@ import (
 // A file is a granted descriptor. It is used by system calls alone: package os
 // would ask for more of them than the wall lets through.
 type file struct {
-	fd int
+	fd       int
+	extended bool // see [job.Grant]
 
-	mu  sync.Mutex
-	run run
+	mu   sync.Mutex
+	from int64      // runs are all those from there on up to the end of the last
+	runs []wall.Run // what the file system said of the file
 }
-
-// A run is what a file system said of a file: from off on there is a hole up to
-// start, and data up to end.
-type run struct{ off, start, end int64 }
 
 // ReadAt fills p unless the file ends first.
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
@@ -47,45 +46,68 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 // Size works for block devices as well.
 func (f *file) Size() (int64, error) { return unix.Seek(f.fd, 0, unix.SEEK_END) }
 
-// DataRun remembers the last run: whoever was told of a hole will ask what comes
-// behind it.
+// DataRun remembers what it was told: whoever was told of a hole will ask what
+// comes behind it.
 func (f *file) DataRun(off int64) (start, end int64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if off < f.run.off || off >= f.run.end {
-		start, end, err := f.seekRun(off)
+	r, ok := f.known(off)
+	if !ok {
+		runs, err := f.seek(off)
 		if err != nil {
 			return 0, 0, err
 		}
-		f.run = run{off, start, end}
+		f.from, f.runs = off, runs
+		r = runs[0]
 	}
-	return max(off, f.run.start), f.run.end, nil
+	return max(off, r.Start), r.End, nil
 }
 
-// seekRun asks the file system, by descriptor offsets that nothing else uses.
-func (f *file) seekRun(off int64) (start, end int64, err error) {
-	start, err = unix.Seek(f.fd, off, unix.SEEK_DATA)
-	switch {
-	case err == unix.ENXIO:
-		return 0, 0, io.EOF
-	case err == unix.EINVAL: // a device, or a file system without holes
+// known returns the run that off is in, or in the hole before.
+func (f *file) known(off int64) (wall.Run, bool) {
+	k := sort.Search(len(f.runs), func(k int) bool { return off < f.runs[k].End })
+	if off < f.from || k == len(f.runs) {
+		return wall.Run{}, false
+	}
+	return f.runs[k], true
+}
+
+// seek asks the file system for a run from off on, or more of them, by descriptor
+// offsets that nothing else uses.
+func (f *file) seek(off int64) ([]wall.Run, error) {
+	ask := seekRun
+	if f.extended {
+		ask = seekRuns
+	}
+	runs, err := ask(f.fd, off)
+	switch err {
+	case unix.ENXIO:
+		return nil, io.EOF
+	case unix.EINVAL: // a device, or a file system without holes
 		return f.allData(off)
-	case err != nil:
-		return 0, 0, err
 	}
-	end, err = unix.Seek(f.fd, start, unix.SEEK_HOLE)
-	return start, end, err
+	return runs, err
 }
 
-func (f *file) allData(off int64) (start, end int64, err error) {
+func (f *file) allData(off int64) ([]wall.Run, error) {
 	size, err := f.Size()
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	if off >= size {
-		return 0, 0, io.EOF
+		return nil, io.EOF
 	}
-	return off, size, nil
+	return []wall.Run{{Start: off, End: size}}, nil
+}
+
+// seekRun asks for one run.
+func seekRun(fd int, off int64) ([]wall.Run, error) {
+	start, err := unix.Seek(fd, off, unix.SEEK_DATA)
+	if err != nil {
+		return nil, err
+	}
+	end, err := unix.Seek(fd, start, unix.SEEK_HOLE)
+	return []wall.Run{{Start: start, End: end}}, err
 }
 
 // A target is the granted descriptor of the output.
@@ -95,7 +117,7 @@ type target struct {
 	keeps  bool // its length, as a device does
 	// reserves says that space is allocated before a long write.
 	reserves bool
-	sparse   bool // zeros can be left out of copies
+	extended bool // see [job.Grant]
 	// used is set from the first change on: a target that does not keep its
 	// length is handed out empty.
 	used atomic.Bool
@@ -162,7 +184,7 @@ func (t *target) CopyFrom(src disk.File, srcOff, off, n int64) (int64, error) {
 
 // SparseBlock is [disk.SparseCopier]'s.
 func (t *target) SparseBlock() int64 {
-	if !t.sparse {
+	if !t.extended {
 		return 0
 	}
 	return wall.SparseBlock

@@ -123,7 +123,7 @@ func TestKernelLeavesNoZerosOut(t *testing.T) {
 	if n != 0 || !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%d, %v", n, err)
 	}
-	out.sparse = true
+	out.extended = true
 	if n := out.SparseBlock(); n != wall.SparseBlock {
 		t.Errorf("blocks of %d bytes", n)
 	}

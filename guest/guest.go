@@ -65,7 +65,7 @@ type grant struct {
 	fd       int
 	access   job.Access
 	reserves bool
-	sparse   bool
+	extended bool
 }
 
 // handle carries one message out and returns the answer, if it is a job.
@@ -75,7 +75,7 @@ func (s *server) handle(m *job.Message, fd int) *job.Message {
 		if old, ok := s.grants[m.Grant.ID]; ok {
 			unix.Close(old.fd)
 		}
-		s.grants[m.Grant.ID] = grant{fd, m.Grant.Access, m.Grant.Reserve, m.Grant.LeavesZeros}
+		s.grants[m.Grant.ID] = grant{fd, m.Grant.Access, m.Grant.Reserve, m.Grant.Extended}
 		return nil
 	case m.Revoke != nil:
 		if g, ok := s.grants[m.Revoke.ID]; ok {
@@ -117,9 +117,9 @@ func (s *server) input(id int) (disk.File, error) {
 		return nil, protocol("descriptor %d was not granted for reading", id)
 	}
 	if s.direct {
-		return &directFile{file{fd: g.fd}}, nil
+		return &directFile{file{fd: g.fd, extended: g.extended}}, nil
 	}
-	return &file{fd: g.fd}, nil
+	return &file{fd: g.fd, extended: g.extended}, nil
 }
 
 // open opens one image. suffix is that of its name, if its format is to be

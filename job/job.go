@@ -54,9 +54,10 @@ type Grant struct {
 	// one, from ReserveFrom on. It is the microVM's host that does, if there is
 	// one: the guest does not hear of it.
 	Reserve bool `json:"reserve,omitempty"`
-	// LeavesZeros says that copy_file_range to it takes wall.LeaveZeros. It is the
-	// microVM's host that says so to the guest.
-	LeavesZeros bool `json:"leaves-zeros,omitempty"`
+	// Extended says that calls on it take what only the microVM knows:
+	// wall.LeaveZeros, and wall.SeekRuns. It is the microVM's host that says so to
+	// the guest.
+	Extended bool `json:"extended,omitempty"`
 }
 
 // ReserveFrom is the length in bytes from which a write is worth a call more, and

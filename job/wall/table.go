@@ -138,7 +138,10 @@ var Table = []Group{
 			Args: []Arg{
 				{Index: 0, Name: "fd", Descriptor: Input},
 				{Index: 2, Name: "whence", OneOf: []Value{
-					{"SEEK_END", unix.SEEK_END}, {"SEEK_DATA", unix.SEEK_DATA}, {"SEEK_HOLE", unix.SEEK_HOLE},
+					{"SEEK_END", unix.SEEK_END},
+					{"SEEK_DATA", unix.SEEK_DATA},
+					{"SEEK_HOLE", unix.SEEK_HOLE},
+					{"SEEK_RUNS, the microVM's own", SeekRuns},
 				}},
 			},
 		},

@@ -26,6 +26,18 @@ const (
 	SparseBlock = 4096
 )
 
+// SeekRuns is a whence of lseek that only the microVM knows: runs of data from the
+// offset on, MaxRuns at the most, are put where the fourth argument points, which
+// has room for as many as the fifth says. The result is how many there are. The
+// kernel refuses it.
+const (
+	SeekRuns = 1 << 16
+	MaxRuns  = 256
+)
+
+// A Run is data of a file between two offsets in bytes, as SeekRuns tells of it.
+type Run struct{ Start, End int64 }
+
 // A Call is one system call that a worker may make.
 type Call struct {
 	Number uint64 // on this architecture

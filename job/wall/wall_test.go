@@ -113,6 +113,8 @@ func TestPermits(t *testing.T) {
 		{unix.SYS_CLONE, [6]uint64{ThreadFlags | unix.CLONE_NEWUSER}, false},
 		{unix.SYS_LSEEK, [6]uint64{4, 0, unix.SEEK_END}, true},
 		{unix.SYS_LSEEK, [6]uint64{4, 0, unix.SEEK_CUR}, false},
+		{unix.SYS_LSEEK, [6]uint64{4, 0, SeekRuns, 0, 1}, true},
+		{unix.SYS_LSEEK, [6]uint64{4, 0, SeekRuns | unix.SEEK_HOLE}, false},
 		{unix.SYS_FALLOCATE, [6]uint64{4, unix.FALLOC_FL_COLLAPSE_RANGE}, false},
 		{unix.SYS_FALLOCATE, [6]uint64{4, unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE}, true},
 		{unix.SYS_FALLOCATE, [6]uint64{4, unix.FALLOC_FL_PUNCH_HOLE}, false},

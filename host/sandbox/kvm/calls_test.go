@@ -307,6 +307,13 @@ func TestCalls(t *testing.T) {
 		{"lseek to a hole", unix.SYS_LSEEK, []uint64{inputNo, 5, unix.SEEK_HOLE}, inSize, 0},
 		{"lseek to data beyond the end", unix.SYS_LSEEK, []uint64{inputNo, inSize, unix.SEEK_DATA}, 0, unix.ENXIO},
 		{"lseek to a negative hole", unix.SYS_LSEEK, []uint64{inputNo, huge, unix.SEEK_HOLE}, 0, unix.ENXIO},
+		{"lseek to runs", unix.SYS_LSEEK, []uint64{inputNo, 5, wall.SeekRuns, f.buf, 2}, 1, 0},
+		{"lseek to no runs", unix.SYS_LSEEK, []uint64{inputNo, 5, wall.SeekRuns, nowhere, 0}, 0, 0},
+		{"lseek to runs beyond the end", unix.SYS_LSEEK, []uint64{inputNo, inSize, wall.SeekRuns, f.buf, 2}, 0, unix.ENXIO},
+		{"lseek to negative runs", unix.SYS_LSEEK, []uint64{inputNo, huge, wall.SeekRuns, f.buf, 2}, 0, unix.ENXIO},
+		{"lseek to runs nowhere", unix.SYS_LSEEK, []uint64{inputNo, 0, wall.SeekRuns, nowhere, 1}, 0, unix.EFAULT},
+		{"lseek to runs over an edge", unix.SYS_LSEEK, []uint64{inputNo, 0, wall.SeekRuns, f.edge, 1}, 0, unix.EFAULT},
+		{"lseek to runs in the output", unix.SYS_LSEEK, []uint64{outputNo, 0, wall.SeekRuns, f.buf, 1}, 0, unix.EBADF},
 		{"lseek in the output", unix.SYS_LSEEK, []uint64{outputNo, 0, unix.SEEK_END}, 0, unix.EBADF},
 
 		{"ftruncate", unix.SYS_FTRUNCATE, []uint64{outputNo, ceiling}, 0, 0},
@@ -420,6 +427,53 @@ func TestCopyFileRange(t *testing.T) {
 		}
 		if errno == 0 && binary.LittleEndian.Uint64(f.peek(offIn, 8)) != c.in+got {
 			t.Errorf("%s: the offset did not move", c.name)
+		}
+	}
+}
+
+// TestSeekRuns asks for where an input has data, some runs at a time.
+func TestSeekRuns(t *testing.T) {
+	const block, runs = 64 << 10, wall.MaxRuns + 10
+	f := newFixture(t)
+	if err := f.in.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	for k := range int64(runs) { // each block with an odd number
+		if _, err := f.in.WriteAt([]byte{1}, (2*k+1)*block); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.in.Truncate(2 * runs * block); err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range []uint64{1, 7, wall.MaxRuns, math.MaxUint64} {
+		var got []int64
+		off := uint64(0)
+		for {
+			n, errno := f.call(unix.SYS_LSEEK, inputNo, off, wall.SeekRuns, f.buf, room)
+			if errno == unix.ENXIO {
+				break
+			}
+			if errno != 0 || n == 0 || n > min(room, wall.MaxRuns) {
+				t.Fatalf("room for %d: %d, %v", room, n, errno)
+			}
+			for k := range n {
+				b := f.peek(f.buf+16*k, 16)
+				start := binary.LittleEndian.Uint64(b)
+				off = binary.LittleEndian.Uint64(b[8:])
+				got = append(got, int64(start))
+				if start >= off || off > start+block {
+					t.Fatalf("a run from %d to %d", start, off)
+				}
+			}
+		}
+		for k, start := range got {
+			if start > int64(2*k+1)*block || start < int64(2*k)*block {
+				t.Fatalf("room for %d: run %d is at %d", room, k, start)
+			}
+		}
+		if len(got) != runs {
+			t.Errorf("room for %d: %d runs of %d", room, len(got), runs)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (c *control) next(t *files) unix.Errno {
 		}
 		c.rights = number
 		// Both are done here, which spares exits.
-		m.Grant.Reserve, m.Grant.LeavesZeros = false, m.Grant.Access == job.Write
+		m.Grant.Reserve, m.Grant.Extended = false, true
 	}
 	if c.rest, err = job.Encode(m); err != nil {
 		return unix.EIO

@@ -56,8 +56,8 @@ func TestReceive(t *testing.T) {
 		}
 	}
 	for _, m := range messages {
-		if m.Grant != nil && m.Grant.Access == job.Write {
-			m.Grant.LeavesZeros = true // which the VMM adds
+		if m.Grant != nil {
+			m.Grant.Extended = true // which the VMM adds
 		}
 		frame, err := job.Encode(m)
 		if err != nil {
