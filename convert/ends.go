@@ -37,16 +37,18 @@ func wholeSectors(n int64) int64 {
 
 // of returns the size of f; not being able to tell is left to whoever reads it.
 func (c *fileEnd) of(f disk.File) (int64, bool) {
-	comparable := reflect.TypeOf(f).Comparable() && reflect.ValueOf(f).Comparable()
-	if comparable && c.file == f {
+	if same(c.file, f) {
 		return c.size, true
 	}
 	size, err := f.Size()
 	if err != nil {
 		return 0, false
 	}
-	if comparable {
-		c.file, c.size = f, size
-	}
+	c.file, c.size = f, size
 	return size, true
+}
+
+// same reports whether two files are known to be one.
+func same(a, b disk.File) bool {
+	return a != nil && b != nil && reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }

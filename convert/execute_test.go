@@ -99,6 +99,7 @@ type memory struct {
 	cutsShort bool // CopyFrom copies half of what it is asked for
 	sparse    int64
 	spared    int64 // bytes that CopySparse came past
+	copies    int   // calls of CopySparse that did
 }
 
 func (m *memory) SparseBlock() int64 { return m.sparse }
@@ -117,6 +118,7 @@ func (m *memory) CopySparse(src disk.File, srcOff, off, n int64) (int64, error) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.spared += n
+	m.copies++
 	_ = zeros.Blocks(p, int(m.sparse), func(start, end int) error {
 		m.written += int64(copy(m.p[off+int64(start):], p[start:end]))
 		return nil
@@ -341,6 +343,77 @@ func TestSparseCopier(t *testing.T) {
 				t.Errorf("%d bytes of %d are accounted for", n, f.Size())
 			}
 		})
+	}
+}
+
+// stripes is a disk of runs of one length, every other of which is stored, all in
+// one file at their own offsets.
+type stripes struct {
+	file    disk.File
+	of      int64
+	n       int64 // how many there are
+	inHoles bool  // the others are holes of the file
+}
+
+func (s *stripes) Size() int64 { return s.of * s.n }
+
+func (s *stripes) ReadAt(p []byte, off int64) (int, error) { panic("read past its extents") }
+
+func (s *stripes) Extent(off, limit int64) (disk.Extent, error) {
+	k := off / s.of
+	e := disk.Extent{Start: off, Length: min(limit, (k+1)*s.of-off), Kind: disk.Zero}
+	if k%2 == 0 {
+		e.Kind = disk.Data
+	}
+	if k%2 == 0 || s.inHoles {
+		e.File, e.Offset = s.file, off
+	}
+	return e, nil
+}
+
+// What leaves zeros out is given what a file stores together with the small holes
+// in between, and never what only lies in between.
+func TestSparseCopierGetsHoles(t *testing.T) {
+	for _, tc := range []struct {
+		of      int64
+		inHoles bool
+		copies  int
+	}{
+		{64 << 10, true, 4}, // of 16 MiB each
+		{64 << 10, false, 512},
+		{4096 + 512, true, 512}, // blocks are counted from each hole on
+		{9 << 20, true, 512},
+		{20 << 20, true, 2 * 512},
+	} {
+		content := []byte{}
+		want := []byte{}
+		s := &stripes{of: tc.of, n: 1024, inHoles: tc.inHoles}
+		if tc.of > 1<<20 {
+			s.n = 8
+			tc.copies = tc.copies * 8 / 1024
+		}
+		for k := range s.n {
+			stored, shown := bytes.Repeat([]byte{byte(k%255) + 1}, int(tc.of)), make([]byte, tc.of)
+			if k%2 == 0 {
+				shown = stored
+			} else if tc.inHoles {
+				stored = shown
+			}
+			content, want = append(content, stored...), append(want, shown...)
+		}
+		s.file = disk.NewFile(bytes.NewReader(content), s.Size())
+		m := &memory{sparse: 4096, offloads: true, zeroes: true}
+		if _, err := convert.Execute(t.Context(), convert.Execution{
+			Source: s, Create: raw.Format.Create, Target: m, SkipZeros: true, Options: disk.WriterOptions{Zeroed: true},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(m.p, want) {
+			t.Errorf("%+v: the output has other content", tc)
+		}
+		if m.copies > tc.copies || m.copies == 0 {
+			t.Errorf("%+v: %d copies", tc, m.copies)
+		}
 	}
 }
 

@@ -72,6 +72,11 @@ func (c *copier) next(off int64) (*piece, error) {
 			e = e.Sub(e.Start, e.Start+c.align(off+n)-off)
 		}
 	}
+	if c.sparser != nil && e.Kind == disk.Data {
+		if e, err = c.span(e, off); err != nil {
+			return nil, err
+		}
+	}
 	if n := min(c.align(off+e.Length)-off, c.most(e, p.hollow)); n > 0 {
 		p.length = n
 		p.extents = []disk.Extent{e.Sub(e.Start, e.Start+n)}
@@ -99,6 +104,25 @@ func (c *copier) next(off int64) (*piece, error) {
 			return p, nil // better on its own
 		}
 	}
+}
+
+// span has stored data at off go on across holes to what its file has behind them:
+// whoever leaves zeros out finds the holes faster than each part could be asked for.
+func (c *copier) span(e disk.Extent, off int64) (disk.Extent, error) {
+	for n := e.Length; n < sparseSize && off+n < c.size && n%c.block == 0; {
+		next, err := c.extent(off+n, c.size-off-n)
+		if err != nil {
+			return e, err
+		}
+		if next.File == nil || !same(next.File, e.File) || next.Offset != e.Offset+n {
+			break
+		}
+		n += next.Length
+		if next.Kind == disk.Data {
+			e.Length = n
+		}
+	}
+	return e, nil
 }
 
 // holes returns the runs of whole units of a piece that are known to be zeros: they

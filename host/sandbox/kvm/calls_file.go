@@ -195,7 +195,22 @@ func (g *guest) copySparse(from, to *file, in, out, n int64) (done int64) {
 		buffer = make([]byte, sparseBuffer)
 	}
 	for done < n {
-		b := buffer[:min(n-done, sparseBuffer)]
+		start, end, ok := from.blocks(in, done, n)
+		if !ok {
+			return done
+		}
+		if done = g.copyBlocks(from, to, in, out, start, end, buffer); done < end {
+			return done
+		}
+	}
+	return done
+}
+
+// copyBlocks copies from done up to end but for blocks of zeros, and returns how
+// far it came.
+func (g *guest) copyBlocks(from, to *file, in, out, done, end int64, buffer []byte) int64 {
+	for done < end {
+		b := buffer[:min(end-done, sparseBuffer)]
 		got, err := unix.Preadv(from.fd, [][]byte{b}, in+done)
 		if err != nil || got < len(b) {
 			return done
@@ -218,6 +233,29 @@ func (g *guest) copySparse(from, to *file, in, out, n int64) (done int64) {
 		done += int64(got)
 	}
 	return done
+}
+
+// blocks returns the blocks, counted from in, that the next run of data is in, from
+// done up to n: both are n if there is none. It fails where the file ends before n.
+func (f *file) blocks(in, done, n int64) (start, end int64, ok bool) {
+	data, err := unix.Seek(f.fd, in+done, unix.SEEK_DATA)
+	switch {
+	case err == unix.ENXIO:
+		size, err := unix.Seek(f.fd, 0, unix.SEEK_END)
+		return n, n, err == nil && size >= in+n
+	case err != nil: // a file system without holes
+		return done, n, true
+	}
+	hole, err := unix.Seek(f.fd, data, unix.SEEK_HOLE)
+	if err != nil || hole <= data {
+		hole = math.MaxInt64
+	}
+	const block = wall.SparseBlock
+	start = min((data-in)/block*block, n)
+	if hole-in < n {
+		n = min((hole-in+block-1)/block*block, n)
+	}
+	return start, n, true
 }
 
 // offset brings in the file offset that the guest has at address, where the

@@ -489,6 +489,19 @@ func TestLeaveZeros(t *testing.T) {
 	if _, err := f.in.WriteAt(in, 0); err != nil {
 		t.Fatal(err)
 	}
+	const holes = 1 << 20 // from there on: a hole, a block, two holes, 100 bytes and a hole
+	for off, n := range map[int]int{holes + block: block, holes + 4*block: 100} {
+		if _, err := f.in.WriteAt(bytes.Repeat([]byte("be"), n/2), int64(off)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.in.Truncate(holes + 6*block); err != nil {
+		t.Fatal(err)
+	}
+	in = make([]byte, holes+6*block)
+	if _, err := f.in.ReadAt(in, 0); err != nil {
+		t.Fatal(err)
+	}
 	old := bytes.Repeat([]byte("old"), ceiling/3)
 	offIn, offOut := f.buf, f.buf+8
 	for _, c := range []struct {
@@ -502,7 +515,14 @@ func TestLeaveZeros(t *testing.T) {
 		{"some", 100, 0, 2 * block, 2 * block, 0},
 		{"zeros that make up no block", 200, 1, block + 300, block + 300, 0},
 		{"a short block", 5 * block, 4000, 100, 100, 0},
-		{"up to the end of the input", 5*block + 90, 4000, 100, 0, 0},
+		{"a hole and data", holes, 0, 2 * block, 2 * block, 0},
+		{"data and a hole", holes + block, 0, 2 * block, 2 * block, 0},
+		{"a hole that ends in a block", holes + 100, 0, 2*block - 100, 2*block - 100, 0},
+		{"data that ends in a block", holes + block + 100, 0, 2*block - 100, 2*block - 100, 0},
+		{"holes", holes + 2*block, 0, 2 * block, 2 * block, 0},
+		{"the last hole", holes + 5*block, 0, block, block, 0},
+		{"a hole that the input ends in", holes + 5*block, 0, block + 1, 0, 0},
+		{"a block that the input ends behind", holes + 4*block, 0, 2 * block, 2 * block, 0},
 		{"beyond the ceiling", 0, ceiling - block, block + 1, 0, unix.EFBIG},
 	} {
 		if _, err := f.out.WriteAt(old, 0); err != nil {
@@ -524,6 +544,17 @@ func TestLeaveZeros(t *testing.T) {
 		if _, err := f.out.ReadAt(content, 0); err != nil || !bytes.Equal(content, want) {
 			t.Errorf("%s: the output has something else, %v", c.name, err)
 		}
+	}
+	if err := f.in.Truncate(holes + 4*block + 100); err != nil {
+		t.Fatal(err)
+	}
+	f.poke(offIn, holes, 0)
+	if n := f.must(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, 2*block, wall.LeaveZeros); n != 2*block {
+		t.Errorf("before the end of the input: %d", n)
+	}
+	f.poke(offIn, holes+3*block, 0)
+	if n := f.must(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, 2*block, wall.LeaveZeros); n != block {
+		t.Errorf("data that the input ends in: %d", n)
 	}
 	for range 2 * sparseBuffers { // they come back
 		f.poke(offIn, 0, 0)
