@@ -104,7 +104,7 @@ type memory struct {
 
 func (m *memory) SparseBlock() int64 { return m.sparse }
 
-func (m *memory) CopySparse(src disk.File, srcOff, off, n int64) (int64, error) {
+func (m *memory) CopySparse(src disk.File, srcOff, off, n int64, _ bool) (int64, error) {
 	if m.full > 0 || !m.offloads {
 		return 0, errors.ErrUnsupported
 	}

@@ -21,6 +21,7 @@ type piece struct {
 	off, length int64
 	extents     []disk.Extent // that make it up, in order
 	hollow      bool          // what is below reads as zeros
+	spans       bool          // its extent goes across holes of its file
 	number      int64
 
 	buffers []*[]byte // to be given back
@@ -73,9 +74,11 @@ func (c *copier) next(off int64) (*piece, error) {
 		}
 	}
 	if c.sparser != nil && e.Kind == disk.Data {
+		n := e.Length
 		if e, err = c.span(e, off); err != nil {
 			return nil, err
 		}
+		p.spans = e.Length > n
 	}
 	if n := min(c.align(off+e.Length)-off, c.most(e, p.hollow)); n > 0 {
 		p.length = n

@@ -106,7 +106,7 @@ func (c *copier) offload(p *piece, part part) error {
 	e := p.extents[0]
 	e = e.Sub(e.Start+part.start, e.Start+part.end)
 	if c.sparser != nil {
-		done, err := c.copySparse(e, part.at)
+		done, err := c.copySparse(e, part.at, p.spans)
 		if err != nil {
 			return &WriteError{p.off + part.start + done, err}
 		}
@@ -123,8 +123,8 @@ func (c *copier) offload(p *piece, part part) error {
 
 // copySparse has an extent copied without the zeros in it, and returns how far
 // that came.
-func (c *copier) copySparse(e disk.Extent, at int64) (int64, error) {
-	done, err := c.sparser.CopySparse(e.File, e.Offset, at, e.Length)
+func (c *copier) copySparse(e disk.Extent, at int64, holes bool) (int64, error) {
+	done, err := c.sparser.CopySparse(e.File, e.Offset, at, e.Length, holes)
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = nil
 	}

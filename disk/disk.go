@@ -175,8 +175,9 @@ type SparseCopier interface {
 	SparseBlock() int64
 	// CopySparse does as CopyFrom, but leaves each block, counted from off, as it
 	// is where it would become all zeros. It copies less where something fails,
-	// and what it says then may be less than what it did.
-	CopySparse(src File, srcOff, off, n int64) (int64, error)
+	// and what it says then may be less than what it did. holes says that there are
+	// some in what is copied, which it is worth while to look for.
+	CopySparse(src File, srcOff, off, n int64, holes bool) (int64, error)
 }
 
 // A Puncher is a Target that can give space up.

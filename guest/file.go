@@ -191,8 +191,12 @@ func (t *target) SparseBlock() int64 {
 }
 
 // CopySparse is [disk.SparseCopier]'s.
-func (t *target) CopySparse(src disk.File, srcOff, off, n int64) (int64, error) {
-	return t.copyRange(src, srcOff, off, n, wall.LeaveZeros)
+func (t *target) CopySparse(src disk.File, srcOff, off, n int64, holes bool) (int64, error) {
+	flags := wall.LeaveZeros
+	if holes {
+		flags |= wall.SkipHoles
+	}
+	return t.copyRange(src, srcOff, off, n, flags)
 }
 
 func (t *target) copyRange(src disk.File, srcOff, off, n int64, flags int) (int64, error) {

@@ -119,7 +119,7 @@ func TestKernelLeavesNoZerosOut(t *testing.T) {
 	if n := out.SparseBlock(); n != 0 {
 		t.Errorf("blocks of %d bytes that nobody has granted", n)
 	}
-	n, err := out.CopySparse(&file{fd: int(r.Fd())}, 0, 0, 8192)
+	n, err := out.CopySparse(&file{fd: int(r.Fd())}, 0, 0, 8192, false)
 	if n != 0 || !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%d, %v", n, err)
 	}

@@ -160,7 +160,11 @@ var Table = []Group{
 				{Index: 0, Name: "fd_in", Descriptor: Input},
 				{Index: 2, Name: "fd_out", Descriptor: Output},
 				{Index: 3, Name: "*off_out + size", Ceiling: true},
-				{Index: 5, Name: "flags", OneOf: []Value{{"0", 0}, {"LEAVE_ZEROS, the microVM's own", LeaveZeros}}},
+				{Index: 5, Name: "flags", OneOf: []Value{
+					{"0", 0},
+					{"LEAVE_ZEROS", LeaveZeros},
+					{"LEAVE_ZEROS|SKIP_HOLES, the microVM's own", LeaveZeros | SkipHoles},
+				}},
 			},
 		},
 		{

@@ -20,9 +20,11 @@ const MaxDescriptors = 4096
 
 // LeaveZeros is a flag of copy_file_range that only the microVM knows: blocks of
 // SparseBlock bytes of the output, counted from where the copy begins, are left
-// alone where they would become all zeros. The kernel refuses it.
+// alone where they would become all zeros. With SkipHoles as well, holes of the
+// input are looked for, and not read. The kernel refuses both.
 const (
 	LeaveZeros  = 1 << 31
+	SkipHoles   = 1 << 30
 	SparseBlock = 4096
 )
 

@@ -121,6 +121,8 @@ func TestPermits(t *testing.T) {
 		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, 0}, true},
 		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, 1}, false},
 		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, LeaveZeros}, true},
+		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, LeaveZeros | SkipHoles}, true},
+		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, SkipHoles}, false},
 		{unix.SYS_COPY_FILE_RANGE, [6]uint64{4, 0, 5, 0, 1, LeaveZeros | 1}, false},
 		{unix.SYS_EXIT_GROUP, [6]uint64{1, 2, 3, 4, 5, 6}, true},
 	} {

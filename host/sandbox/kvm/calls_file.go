@@ -164,8 +164,8 @@ func (g *guest) copyFileRange(r *request) (uint64, unix.Errno) {
 	if !to.mayWrite(uint64(out), r.args[4]) {
 		return 0, unix.EFBIG
 	}
-	if r.args[5] == wall.LeaveZeros {
-		return uint64(g.copySparse(from, to, in, out, int64(min(r.args[4], maxTransfer)))), 0
+	if r.args[5]&wall.LeaveZeros != 0 {
+		return uint64(g.copySparse(from, to, in, out, int64(min(r.args[4], maxTransfer)), r.args[5]&wall.SkipHoles != 0)), 0
 	}
 	n, err := unix.CopyFileRange(from.fd, &in, to.fd, &out, int(min(r.args[4], maxTransfer)), 0)
 	if err != nil {
@@ -187,15 +187,19 @@ const (
 
 // copySparse copies n bytes from an input to the output but for blocks of zeros,
 // and returns how far it came: up to where something failed, or the input ended.
-// The guest goes on from there by itself, and hears why.
-func (g *guest) copySparse(from, to *file, in, out, n int64) (done int64) {
+// The guest goes on from there by itself, and hears why. With skip, holes of the
+// input are looked for.
+func (g *guest) copySparse(from, to *file, in, out, n int64, skip bool) (done int64) {
 	buffer := <-g.buffers
 	defer func() { g.buffers <- buffer }()
 	if buffer == nil {
 		buffer = make([]byte, sparseBuffer)
 	}
 	for done < n {
-		start, end, ok := from.blocks(in, done, n)
+		start, end, ok := done, n, true
+		if skip {
+			start, end, ok = from.blocks(in, done, n)
+		}
 		if !ok {
 			return done
 		}

@@ -525,9 +525,6 @@ func TestLeaveZeros(t *testing.T) {
 		{"a block that the input ends behind", holes + 4*block, 0, 2 * block, 2 * block, 0},
 		{"beyond the ceiling", 0, ceiling - block, block + 1, 0, unix.EFBIG},
 	} {
-		if _, err := f.out.WriteAt(old, 0); err != nil {
-			t.Fatal(err)
-		}
 		want := bytes.Clone(old)
 		for at := uint64(0); at < c.want; at += block {
 			part := in[c.off+at : c.off+min(at+block, c.want)]
@@ -535,25 +532,30 @@ func TestLeaveZeros(t *testing.T) {
 				copy(want[c.at+at:], part)
 			}
 		}
-		f.poke(offIn, c.off, c.at)
-		got, errno := f.call(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, c.n, wall.LeaveZeros)
-		if got != c.want || errno != c.errno {
-			t.Errorf("%s: %d, %v; want %d, %v", c.name, got, errno, c.want, c.errno)
-		}
-		content := make([]byte, len(old))
-		if _, err := f.out.ReadAt(content, 0); err != nil || !bytes.Equal(content, want) {
-			t.Errorf("%s: the output has something else, %v", c.name, err)
+		for _, flags := range []uint64{wall.LeaveZeros, wall.LeaveZeros | wall.SkipHoles} {
+			if _, err := f.out.WriteAt(old, 0); err != nil {
+				t.Fatal(err)
+			}
+			f.poke(offIn, c.off, c.at)
+			got, errno := f.call(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, c.n, flags)
+			if got != c.want || errno != c.errno {
+				t.Errorf("%s, flags %#x: %d, %v; want %d, %v", c.name, flags, got, errno, c.want, c.errno)
+			}
+			content := make([]byte, len(old))
+			if _, err := f.out.ReadAt(content, 0); err != nil || !bytes.Equal(content, want) {
+				t.Errorf("%s, flags %#x: the output has something else, %v", c.name, flags, err)
+			}
 		}
 	}
 	if err := f.in.Truncate(holes + 4*block + 100); err != nil {
 		t.Fatal(err)
 	}
 	f.poke(offIn, holes, 0)
-	if n := f.must(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, 2*block, wall.LeaveZeros); n != 2*block {
+	if n := f.must(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, 2*block, wall.LeaveZeros|wall.SkipHoles); n != 2*block {
 		t.Errorf("before the end of the input: %d", n)
 	}
 	f.poke(offIn, holes+3*block, 0)
-	if n := f.must(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, 2*block, wall.LeaveZeros); n != block {
+	if n := f.must(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, 2*block, wall.LeaveZeros|wall.SkipHoles); n != block {
 		t.Errorf("data that the input ends in: %d", n)
 	}
 	for range 2 * sparseBuffers { // they come back
