@@ -375,23 +375,19 @@ func (s *stripes) Extent(off, limit int64) (disk.Extent, error) {
 // in between, and never what only lies in between.
 func TestSparseCopierGetsHoles(t *testing.T) {
 	for _, tc := range []struct {
-		of      int64
+		of, n   int64
 		inHoles bool
 		copies  int
 	}{
-		{64 << 10, true, 4}, // of 16 MiB each
-		{64 << 10, false, 512},
-		{4096 + 512, true, 512}, // blocks are counted from each hole on
-		{9 << 20, true, 512},
-		{20 << 20, true, 2 * 512},
+		{64 << 10, 1024, true, 4}, // of 16 MiB each
+		{64 << 10, 1024, false, 512},
+		{4096 + 512, 1024, true, 1},
+		{9 << 20, 8, true, 4},
+		{20 << 20, 8, true, 2 * 4},
 	} {
 		content := []byte{}
 		want := []byte{}
-		s := &stripes{of: tc.of, n: 1024, inHoles: tc.inHoles}
-		if tc.of > 1<<20 {
-			s.n = 8
-			tc.copies = tc.copies * 8 / 1024
-		}
+		s := &stripes{of: tc.of, n: tc.n, inHoles: tc.inHoles}
 		for k := range s.n {
 			stored, shown := bytes.Repeat([]byte{byte(k%255) + 1}, int(tc.of)), make([]byte, tc.of)
 			if k%2 == 0 {
@@ -411,8 +407,11 @@ func TestSparseCopierGetsHoles(t *testing.T) {
 		if !bytes.Equal(m.p, want) {
 			t.Errorf("%+v: the output has other content", tc)
 		}
-		if m.copies > tc.copies || m.copies == 0 {
+		if m.copies != tc.copies {
 			t.Errorf("%+v: %d copies", tc, m.copies)
+		}
+		if most := (tc.of + 4095) / 4096 * 4096 * tc.n / 2; m.written > most {
+			t.Errorf("%+v: %d bytes are written, more than %d", tc, m.written, most)
 		}
 	}
 }

@@ -112,7 +112,7 @@ func (c *copier) next(off int64) (*piece, error) {
 // span has stored data at off go on across holes to what its file has behind them:
 // whoever leaves zeros out finds the holes faster than each part could be asked for.
 func (c *copier) span(e disk.Extent, off int64) (disk.Extent, error) {
-	for n := e.Length; n < sparseSize && off+n < c.size && n%c.block == 0; {
+	for n := e.Length; n < sparseSize && off+n < c.size; {
 		next, err := c.extent(off+n, c.size-off-n)
 		if err != nil {
 			return e, err

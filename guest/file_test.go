@@ -98,6 +98,23 @@ func TestWriteReserves(t *testing.T) {
 	}
 }
 
+// A kernel tells of no more than one run at a time, and whoever is told that it does
+// takes all of the file for data.
+func TestKernelTellsOfOneRun(t *testing.T) {
+	r, err := os.Create(filepath.Join(t.TempDir(), "in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Truncate(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	f := &file{fd: int(r.Fd()), extended: true}
+	if start, end, err := f.DataRun(5); start != 5 || end != 1<<20 || err != nil {
+		t.Errorf("[%d, %d), %v", start, end, err)
+	}
+}
+
 // A kernel does not leave zeros out, and whoever is told that it can goes on by
 // itself.
 func TestKernelLeavesNoZerosOut(t *testing.T) {
@@ -119,9 +136,11 @@ func TestKernelLeavesNoZerosOut(t *testing.T) {
 	if n := out.SparseBlock(); n != 0 {
 		t.Errorf("blocks of %d bytes that nobody has granted", n)
 	}
-	n, err := out.CopySparse(&file{fd: int(r.Fd())}, 0, 0, 8192, false)
-	if n != 0 || !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("%d, %v", n, err)
+	for _, holes := range []bool{false, true} {
+		n, err := out.CopySparse(&file{fd: int(r.Fd())}, 0, 0, 8192, holes)
+		if n != 0 || !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("holes %v: %d, %v", holes, n, err)
+		}
 	}
 	out.extended = true
 	if n := out.SparseBlock(); n != wall.SparseBlock {

@@ -142,10 +142,8 @@ func (c *copying) compare(ctx context.Context, o *compareOptions, chains []*chai
 	if err != nil {
 		return err
 	}
-	for _, in := range chains {
-		if err := in.Complete(); err != nil && d.Failure == nil {
-			return &exitError{exitRead, err}
-		}
+	if err := complete(chains); err != nil && d.Failure == nil {
+		return &exitError{exitRead, err}
 	}
 	end := min(sizes[0], sizes[1])
 	if sizes[0] != sizes[1] && (d.Offset < 0 || d.Offset >= end) && !o.quiet {

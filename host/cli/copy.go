@@ -90,6 +90,16 @@ func closeAll(chains []*chain.Chain) {
 	}
 }
 
+// complete returns a [*chain.ShorterError] if a file has become shorter.
+func complete(chains []*chain.Chain) error {
+	for _, in := range chains {
+		if err := in.Complete(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // refuseSame refuses an output that is one of the inputs, under any name.
 func (c *copying) refuseSame(chains []*chain.Chain) error {
 	c.opened = append(c.opened, chains...)
@@ -196,10 +206,8 @@ func (c *copying) run(ctx context.Context) (err error) {
 	if c.filled != nil {
 		err = c.filled()
 	}
-	for _, in := range c.opened {
-		if err == nil {
-			err = in.Complete()
-		}
+	if err == nil {
+		err = complete(c.opened)
 	}
 	if err == nil && reading != nil {
 		err = c.verify(ctx, reading, result.Digest)

@@ -162,7 +162,7 @@ var Table = []Group{
 				{Index: 3, Name: "*off_out + size", Ceiling: true},
 				{Index: 5, Name: "flags", OneOf: []Value{
 					{"0", 0},
-					{"LEAVE_ZEROS", LeaveZeros},
+					{"LEAVE_ZEROS, the microVM's own", LeaveZeros},
 					{"LEAVE_ZEROS|SKIP_HOLES, the microVM's own", LeaveZeros | SkipHoles},
 				}},
 			},

@@ -37,8 +37,12 @@ const (
 	MaxRuns  = 256
 )
 
-// A Run is data of a file between two offsets in bytes, as SeekRuns tells of it.
+// A Run is data of a file between two offsets in bytes, as SeekRuns tells of it in
+// RunSize bytes.
 type Run struct{ Start, End int64 }
+
+// RunSize is the size of a Run in memory.
+const RunSize = 16
 
 // A Call is one system call that a worker may make.
 type Call struct {

@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"math/rand"
@@ -37,7 +38,7 @@ func images(t *testing.T) string {
 
 // rawInputs and qcow2Inputs name the inputs; see makeImages for what they are.
 var (
-	rawInputs   = []string{"pattern.raw", "text.raw", "odd.raw", "one.raw", "empty.raw", "sector.raw"}
+	rawInputs   = []string{"pattern.raw", "text.raw", "odd.raw", "one.raw", "empty.raw", "sector.raw", "runs.raw"}
 	qcow2Inputs = []string{
 		"pattern.qcow2", "v2.qcow2", "small.qcow2", "big.qcow2", "zlib.qcow2", "zstd.qcow2",
 		"zlib512.qcow2", "zstd256k.qcow2", "hole.qcow2", "order.qcow2", "zero.qcow2", "subcluster.qcow2", "subchain.qcow2",
@@ -62,6 +63,7 @@ func makeImages(t *testing.T) string {
 	m.write("odd.raw", []byte(strings.Repeat("\x77", 1000)))
 	m.write("one.raw", []byte{1})
 	m.write("empty.raw", nil)
+	m.sparse("runs.raw", 600, 16*kib) // more than are told of at once
 	m.write("sector.raw", []byte(strings.Repeat("sector..", 64)))
 
 	m.convert("pattern.raw", "pattern.qcow2")
@@ -138,6 +140,25 @@ func (m maker) path(name string) string { return filepath.Join(m.dir, name) }
 
 func (m maker) write(name string, content []byte) {
 	if err := os.WriteFile(m.path(name), content, 0o644); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// sparse makes a file of n parts of size bytes, of each of which the first 4 KiB are
+// stored and the rest is a hole.
+func (m maker) sparse(name string, n, size int64) {
+	m.write(name, nil)
+	f, err := os.OpenFile(m.path(name), os.O_WRONLY, 0)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer f.Close()
+	for k := range n {
+		if _, err := f.WriteAt(bytes.Repeat([]byte{byte(k%255) + 1}, 4*kib), k*size); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	if err := f.Truncate(n * size); err != nil {
 		m.t.Fatal(err)
 	}
 }

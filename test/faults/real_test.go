@@ -228,8 +228,11 @@ func TestComparedIsCutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wall := range program.Walls() {
-		// The stop may come too late.
-		for stopped := false; !stopped; {
+		stopped := false
+		for try := 0; !stopped; try++ { // the stop may come too late
+			if try == 20 {
+				t.Fatalf("behind %s: it has always ended before it is stopped", wall)
+			}
 			if err := os.WriteFile(first, content, 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -97,7 +97,7 @@ func (g *guest) lseek(r *request) (uint64, unix.Errno) {
 // seekRuns tells of many runs of data at once, which spares the guest a way out
 // and back for each.
 func (g *guest) seekRuns(f *file, r *request) (uint64, unix.Errno) {
-	var array [wall.MaxRuns * 16]byte
+	var array [wall.MaxRuns * wall.RunSize]byte
 	runs, off := array[:0], int64(r.args[1])
 	for range min(r.args[4], wall.MaxRuns) {
 		start, err := unix.Seek(f.fd, off, unix.SEEK_DATA)
@@ -116,7 +116,7 @@ func (g *guest) seekRuns(f *file, r *request) (uint64, unix.Errno) {
 		runs = binary.LittleEndian.AppendUint64(runs, uint64(start))
 		runs = binary.LittleEndian.AppendUint64(runs, uint64(off))
 	}
-	return uint64(len(runs) / 16), g.space.copyOut(r.args[3], runs)
+	return uint64(len(runs) / wall.RunSize), g.space.copyOut(r.args[3], runs)
 }
 
 // ftruncate sets the output's length.

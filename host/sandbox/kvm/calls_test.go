@@ -458,7 +458,7 @@ func TestSeekRuns(t *testing.T) {
 				t.Fatalf("room for %d: %d, %v", room, n, errno)
 			}
 			for k := range n {
-				b := f.peek(f.buf+16*k, 16)
+				b := f.peek(f.buf+wall.RunSize*k, wall.RunSize)
 				start := binary.LittleEndian.Uint64(b)
 				off = binary.LittleEndian.Uint64(b[8:])
 				got = append(got, int64(start))
@@ -557,6 +557,10 @@ func TestLeaveZeros(t *testing.T) {
 	f.poke(offIn, holes+3*block, 0)
 	if n := f.must(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, 2*block, wall.LeaveZeros|wall.SkipHoles); n != block {
 		t.Errorf("data that the input ends in: %d", n)
+	}
+	f.poke(offIn, holes+4*block+90, 0)
+	if n := f.must(unix.SYS_COPY_FILE_RANGE, inputNo, offIn, outputNo, offOut, 100, wall.LeaveZeros); n != 0 {
+		t.Errorf("up to the end of the input: %d", n)
 	}
 	for range 2 * sparseBuffers { // they come back
 		f.poke(offIn, 0, 0)
